@@ -1,0 +1,56 @@
+//! Every bound of the engine, in one place, with the facts that tie them together.
+//!
+//! Whatever grows with traffic stops at one of these numbers. What an operator may change is a
+//! field of [`crate::shard::Config`]; its largest value stands here.
+
+use crate::units::Span;
+use crate::wire::geometry::PacketSize;
+
+/// Packets that one batch holds at most.
+pub const BATCH_MAX: usize = 64;
+
+/// Packets that have arrived and wait for a batch, per shard.
+pub const READY_MAX: usize = 1024;
+
+/// Longest delay that a sender can ask of a hop; a longer one is shortened to this.
+pub const DELAY_MAX: Span = Span::from_millis(10_000);
+
+/// Resolution of the timing wheel: a packet leaves at most this long after its deadline.
+pub const TICK: Span = Span::from_nanos(1 << 16);
+
+/// Next hops that one shard knows at a time.
+pub const PEERS_MAX: usize = 1024;
+
+/// Packets that wait for one next hop, at most; the newest is dropped beyond that.
+pub const PEER_QUEUE_MAX: usize = 2048;
+
+/// How long a packet waits for its next hop before it is dropped. Longer than a connection attempt
+/// may take, so that the first packets to a new next hop survive the handshake.
+pub const EGRESS_PATIENCE: Span = Span::from_millis(3_000);
+
+/// Packets that one send to a next hop carries at most; also the length of its vector.
+pub const SEND_MAX: usize = 64;
+
+/// Bytes before the packet in its slot: room for frame and Noise headers to be written in place.
+pub const HEADROOM: usize = 64;
+
+/// Bytes after the packet in its slot: room for one authentication tag.
+pub const TAILROOM: usize = 16;
+
+/// Slots of one size that a pool holds at most.
+pub const SLOTS_PER_SIZE_MAX: usize = 1 << 22;
+
+/// Bytes that the slot of a packet of `size` takes: a whole number of cache lines.
+pub const fn slot_stride(size: PacketSize) -> usize {
+    (HEADROOM + size.packet_len() + TAILROOM).next_multiple_of(64)
+}
+
+const _: () = {
+    assert!(BATCH_MAX <= READY_MAX);
+    assert!(SEND_MAX <= PEER_QUEUE_MAX);
+    assert!(PEERS_MAX <= u16::MAX as usize);
+    assert!(SLOTS_PER_SIZE_MAX * PacketSize::ALL.len() < u32::MAX as usize);
+    assert!(HEADROOM.is_multiple_of(64));
+    // The wheel's two levels, 1,024 and 256 buckets, must span the longest delay.
+    assert!(DELAY_MAX.as_nanos() < TICK.as_nanos() * 1024 * 255);
+};
