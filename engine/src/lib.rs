@@ -12,11 +12,15 @@
 
 extern crate alloc;
 
+pub mod counters;
 pub mod crypto;
+pub mod egress;
+pub mod intake;
 pub mod limits;
 pub mod pool;
 pub mod replay;
 pub mod secret;
+pub mod shard;
 pub mod sphinx;
 pub mod units;
 pub mod wheel;

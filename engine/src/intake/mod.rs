@@ -1,0 +1,162 @@
+//! Intake: the bytes of a connection become packets in slots.
+//!
+//! A link gives each connection an [`Assembler`] and feeds it whatever bytes the kernel handed
+//! over. The assembler copies them into a slot of the right size (the one copy that a packet sees
+//! in user space) and puts whole packets into the [`Inbox`].
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::counters::{Counters, DropReason};
+use crate::limits::READY_MAX;
+use crate::pool::{Pool, Slot};
+use crate::wire::frame::{FrameError, FrameHeader, FrameParser, KeyRotation, Piece};
+
+/// A whole packet in its slot, with what its frame said about it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Where the packet lies; the slot's size is the packet's.
+    pub slot: Slot,
+    /// The key rotation that the sender says it encrypted for.
+    pub rotation: KeyRotation,
+}
+
+/// Packets that arrived in one turn, at most as many as the shard has room for.
+#[derive(Debug)]
+pub struct Inbox {
+    arrivals: Vec<Arrival>,
+    limit: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { arrivals: Vec::with_capacity(READY_MAX), limit: READY_MAX }
+    }
+}
+
+impl Inbox {
+    /// How many more packets fit.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.arrivals.len())
+    }
+
+    /// Sets how many packets it may hold this turn, at most [`READY_MAX`].
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.min(READY_MAX);
+    }
+
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Arrival> + '_ {
+        self.arrivals.drain(..)
+    }
+
+    /// Packets in it.
+    pub fn len(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// Whether nothing arrived.
+    pub fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+}
+
+/// What a link needs of a shard in order to receive: memory, a place for packets, and counts.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    /// Where slots come from and go back to.
+    pub pool: &'a mut Pool,
+    /// Where whole packets go.
+    pub inbox: &'a mut Inbox,
+    /// Where connections and drops are counted.
+    pub counters: &'a mut Counters,
+}
+
+#[derive(Debug)]
+enum Packet {
+    None,
+    Filling { slot: Slot, filled: usize, rotation: KeyRotation },
+    Skipping,
+}
+
+/// Puts one connection's stream of bytes together into packets.
+///
+/// Invariant: it holds a slot only between the first and the last byte of a packet.
+#[derive(Debug)]
+pub struct Assembler {
+    parser: FrameParser,
+    packet: Packet,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self { parser: FrameParser::default(), packet: Packet::None }
+    }
+}
+
+impl Assembler {
+    /// Takes bytes of the stream; says how many it used. It uses all of them unless the inbox is
+    /// full, in which case the rest must be offered again later.
+    ///
+    /// A packet for which there is no slot is skipped and counted; the stream goes on.
+    ///
+    /// # Errors
+    /// If the bytes are not frames. The connection is of no use then; close it.
+    pub fn push(&mut self, bytes: &[u8], intake: &mut Intake<'_>) -> Result<usize, FrameError> {
+        let mut rest = bytes;
+        loop {
+            if self.parser.is_between_frames() && intake.inbox.room() == 0 {
+                return Ok(bytes.len() - rest.len());
+            }
+            match self.parser.next(&mut rest)? {
+                None => return Ok(bytes.len()),
+                Some(Piece::Start(header)) => self.start(header, intake),
+                Some(Piece::Body { bytes, last }) => self.fill(bytes, last, intake),
+            }
+        }
+    }
+
+    /// Ends the stream. Says whether it ended inside a frame, whose memory then goes back.
+    pub fn finish(&mut self, pool: &mut Pool) -> bool {
+        let inside = !self.parser.is_between_frames();
+        if let Packet::Filling { slot, .. } = core::mem::replace(&mut self.packet, Packet::None) {
+            pool.give_back(slot);
+        }
+        self.parser = FrameParser::default();
+        inside
+    }
+
+    /// Slots that it holds: one or none.
+    pub const fn held(&self) -> usize {
+        matches!(self.packet, Packet::Filling { .. }) as usize
+    }
+
+    fn start(&mut self, header: FrameHeader, intake: &mut Intake<'_>) {
+        self.packet = match intake.pool.take(header.size) {
+            Some(slot) => Packet::Filling { slot, filled: 0, rotation: header.rotation },
+            None => Packet::Skipping,
+        };
+    }
+
+    fn fill(&mut self, bytes: &[u8], last: bool, intake: &mut Intake<'_>) {
+        if let Packet::Filling { slot, filled, .. } = &mut self.packet {
+            let packet = intake.pool.packet_mut(slot);
+            packet[*filled..*filled + bytes.len()].copy_from_slice(bytes);
+            *filled += bytes.len();
+        }
+        if !last {
+            return;
+        }
+        intake.counters.received += 1;
+        match core::mem::replace(&mut self.packet, Packet::None) {
+            Packet::Filling { slot, rotation, .. } => {
+                intake.inbox.arrivals.push(Arrival { slot, rotation });
+            }
+            Packet::Skipping | Packet::None => intake.counters.drop_one(DropReason::PoolEmpty),
+        }
+    }
+}
+
+/// Assemblers for a fixed number of connections, made once.
+pub fn assemblers(connections: usize) -> Box<[Assembler]> {
+    (0..connections).map(|_| Assembler::default()).collect()
+}

@@ -1,0 +1,165 @@
+//! A batch on its way: open, replay check, strip, and into the wheel.
+
+use arrayvec::ArrayVec;
+
+use super::keys::Candidates;
+use super::{Delivery, FinalHops, Ready, Shard, Sink};
+use crate::counters::DropReason;
+use crate::egress::PeerId;
+use crate::limits::{BATCH_MAX, DELAY_MAX};
+use crate::replay::Verdict;
+use crate::sphinx::{KeyChoice, Opened, Rejected, Route};
+use crate::units::{Span, Time};
+use crate::wire::address;
+use crate::wire::frame::FrameHeader;
+use crate::wire::geometry::HEADER;
+
+/// What is to become of one packet of the batch.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Drop(DropReason),
+    Forward { peer: PeerId, deadline: Time },
+    Deliver { destination: [u8; 32], identifier: [u8; 16] },
+}
+
+type PerPacket<T> = ArrayVec<T, BATCH_MAX>;
+
+impl Shard {
+    /// Takes the oldest packets that are ready, at most a batch, all the way to the wheel.
+    pub(super) fn run_batch(&mut self, now: Time, sink: &mut impl Sink) {
+        let count = self.ready.len().min(self.batch);
+        let mut batch: PerPacket<Ready> = ArrayVec::new();
+        for ready in self.ready.drain(..count) {
+            if self.keys.candidates(ready.arrival.rotation).is_some() {
+                batch.push(ready);
+            } else {
+                self.counters.drop_one(DropReason::KeyUnknown);
+                self.pool.give_back(ready.arrival.slot);
+            }
+        }
+        self.counters.batches += 1;
+        self.counters.batched += batch.len() as u64;
+        let fates = self.peel(&batch, now);
+        for (ready, fate) in batch.into_iter().zip(fates) {
+            self.dispose(ready, fate, sink);
+        }
+    }
+
+    /// Opens the batch, checks for replays, decides each packet's fate and strips those that go
+    /// on. A replayed packet buys no payload decryption.
+    fn peel(&mut self, batch: &PerPacket<Ready>, now: Time) -> PerPacket<Fate> {
+        let Self { pool, peeler, keys, egress, counters, final_hops, .. } = self;
+        let keys: PerPacket<Candidates<'_>> = batch
+            .iter()
+            .map(|ready| keys.candidates(ready.arrival.rotation).expect("checked on entry"))
+            .collect();
+        let choices: PerPacket<KeyChoice<'_>> = keys
+            .iter()
+            .map(|key| KeyChoice {
+                first: &key.first.secret,
+                second: key.second.map(|second| &second.secret),
+            })
+            .collect();
+        let mut packets = pool.packets_mut(batch.iter().map(|ready| &ready.arrival.slot));
+        let opened = peeler.open(&mut packets, &choices);
+        let mut fates: PerPacket<Fate> = ArrayVec::new();
+        for ((opened, key), ready) in opened.iter().zip(&keys).zip(batch) {
+            let fate = match opened {
+                Err(reason) => Fate::Drop(rejection(*reason)),
+                Ok(opened) => match replay(opened, key) {
+                    Some(reason) => Fate::Drop(reason),
+                    None => match &opened.route {
+                        Route::Forward { next_hop, delay } => {
+                            let delay = clamp(*delay, &mut counters.delays_clamped);
+                            let peer = next_peer(next_hop, |to| egress.expect(to, now));
+                            peer.map_or_else(Fate::Drop, |peer| Fate::Forward {
+                                peer,
+                                deadline: ready.at.after(delay),
+                            })
+                        }
+                        Route::Final { .. } if *final_hops == FinalHops::Drop => {
+                            Fate::Drop(DropReason::FinalHopRefused)
+                        }
+                        Route::Final { destination, identifier } => {
+                            Fate::Deliver { destination: *destination, identifier: *identifier }
+                        }
+                    },
+                },
+            };
+            fates.push(fate);
+        }
+        let keep: PerPacket<bool> =
+            fates.iter().map(|fate| !matches!(fate, Fate::Drop(_))).collect();
+        peeler.strip(&mut packets, &keep);
+        fates
+    }
+
+    fn dispose(&mut self, ready: Ready, fate: Fate, sink: &mut impl Sink) {
+        let slot = ready.arrival.slot;
+        match fate {
+            Fate::Drop(reason) => self.drop_slot(slot, reason),
+            Fate::Forward { peer, deadline } => {
+                let header = FrameHeader {
+                    version: self.frames,
+                    size: self.pool.size(&slot),
+                    rotation: ready.arrival.rotation,
+                };
+                let front = header.encoded_len();
+                header.write(self.pool.framed_mut(&slot, front));
+                self.bound_for[slot.index()] = Some(peer);
+                self.wheel.insert(slot, deadline);
+            }
+            Fate::Deliver { destination, identifier } => {
+                let delivered = sink.deliver(Delivery {
+                    destination: &destination,
+                    identifier: &identifier,
+                    payload: &self.pool.packet(&slot)[HEADER..],
+                    arrived: ready.at,
+                });
+                if delivered {
+                    self.counters.delivered += 1;
+                    self.pool.give_back(slot);
+                } else {
+                    self.drop_slot(slot, DropReason::PayloadMalformed);
+                }
+            }
+        }
+    }
+}
+
+const fn rejection(reason: Rejected) -> DropReason {
+    match reason {
+        Rejected::Mac => DropReason::HeaderMac,
+        Rejected::Flag => DropReason::RoutingFlag,
+        Rejected::LegacyVersion => DropReason::LegacyVersion,
+    }
+}
+
+/// Marks the packet as seen under the key that opened it; a reason to drop it if it was seen
+/// before. Comes after the MAC check: forged packets leave no trace in the filter.
+fn replay(opened: &Opened, key: &Candidates<'_>) -> Option<DropReason> {
+    let key = if opened.used_second { key.second.unwrap_or(key.first) } else { key.first };
+    match key.replay.check_and_set(&opened.replay_tag) {
+        Verdict::New => None,
+        Verdict::Seen => Some(DropReason::Replay),
+        Verdict::Full => Some(DropReason::ReplayFilterFull),
+    }
+}
+
+fn clamp(delay: Span, clamped: &mut u64) -> Span {
+    if delay > DELAY_MAX {
+        *clamped += 1;
+    }
+    delay.min(DELAY_MAX)
+}
+
+fn next_peer(
+    next_hop: &[u8; 32],
+    expect: impl FnOnce(core::net::SocketAddr) -> Option<PeerId>,
+) -> Result<PeerId, DropReason> {
+    let to = address::parse(next_hop).ok_or(DropReason::NextHopMalformed)?;
+    if !address::routable(&to) {
+        return Err(DropReason::NextHopRefused);
+    }
+    expect(to).ok_or(DropReason::PeerTableFull)
+}

@@ -1,0 +1,112 @@
+//! The seam between a shard and the world: what a link must do, and nothing about how.
+//!
+//! Three links exist: io_uring and epoll in phix-io, and the simulated one in phix-sim. The same
+//! [`turn`](super::turn) drives all of them.
+
+use core::net::SocketAddr;
+
+use arrayvec::ArrayVec;
+
+use crate::egress::PeerId;
+use crate::intake::Intake;
+use crate::limits::SEND_MAX;
+use crate::pool::{Pool, Slot};
+use crate::units::Time;
+
+/// How long a link may wait for something to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: there is work.
+    No,
+    /// Until this time at the latest.
+    Until(Time),
+    /// Until something happens.
+    Forever,
+}
+
+impl Wait {
+    /// The shorter of the two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Until(a), Self::Until(b)) => Self::Until(a.min(b)),
+            (Self::Until(a), Self::Forever) | (Self::Forever, Self::Until(a)) => Self::Until(a),
+            (Self::Forever, Self::Forever) => Self::Forever,
+        }
+    }
+}
+
+/// The end of a slot's way through a link.
+#[derive(Debug)]
+#[must_use]
+pub struct Completion {
+    /// The slot, which the kernel no longer reads.
+    pub slot: Slot,
+    /// Whether the whole frame was handed to the next hop's connection.
+    pub sent: bool,
+}
+
+/// Packets for one peer, in order, as a shard hands them to a link.
+pub type Outgoing = ArrayVec<Slot, SEND_MAX>;
+
+/// Connections in and out, for one shard.
+///
+/// Invariant: every slot given to [`Link::send`] comes back by [`Link::completed`] exactly once,
+/// also when its connection breaks.
+pub trait Link {
+    /// What ends the shard: the link itself is broken (not one connection of it).
+    type Error;
+
+    /// Waits for something to happen, as `wait` allows, and takes in what arrived, until there is
+    /// nothing more or the inbox is full. It may return early.
+    ///
+    /// # Errors
+    /// If the link cannot go on.
+    fn receive(&mut self, intake: Intake<'_>, wait: Wait) -> Result<(), Self::Error>;
+
+    /// How many packets the link takes for `peer` now. Zero while it is being connected or busy;
+    /// the link then sees to it that this changes, or that its packets expire.
+    fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize;
+
+    /// Takes packets for `peer`, at most as many as [`Link::room`] said. A frame is the packet and
+    /// the `front` bytes before it.
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool);
+
+    /// A slot that the link is done with, if there is one.
+    fn completed(&mut self) -> Option<Completion>;
+
+    /// Hands over to the kernel what was sent in this turn.
+    ///
+    /// # Errors
+    /// If the link cannot go on.
+    fn flush(&mut self) -> Result<(), Self::Error>;
+
+    /// Slots that half-received packets occupy.
+    fn assembling(&self) -> usize;
+}
+
+/// A message that reached its final hop here.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// Whom it is for: the destination field of the header.
+    pub destination: &'a [u8; 32],
+    /// The identifier field of the header (that of the SURB, for replies).
+    pub identifier: &'a [u8; 16],
+    /// The decrypted payload: zeros, message, end mark, zeros (see `sphinx::final_message`).
+    pub payload: &'a [u8],
+    /// When the packet arrived here.
+    pub arrived: Time,
+}
+
+/// Takes the messages that end at this node.
+pub trait Sink {
+    /// Takes one; says whether it was a message that this role serves.
+    fn deliver(&mut self, delivery: Delivery<'_>) -> bool;
+}
+
+/// The clock of the shell that drives a shard.
+pub trait Clock {
+    /// The present; never less than what it said before.
+    fn now(&self) -> Time;
+}

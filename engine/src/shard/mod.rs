@@ -1,0 +1,274 @@
+//! The shard: one core's share of a node, behind five verbs.
+//!
+//! `ingest` takes what arrived, `step` opens and strips a batch and turns the wheel, `depart` hands
+//! over what is due, `reclaim` takes slots back, `deadline` says when to come again. A shell calls
+//! them in that order, once a turn ([`turn`]).
+//!
+//! Batching conserves work: a full batch runs at once, a partial one as soon as a turn brings
+//! nothing new. One batch runs per turn, so that the wheel is never kept waiting for longer than a
+//! batch takes.
+//!
+//! Invariant: every slot of the pool is free, half-filled by the link, ready, in the wheel, queued
+//! or in flight, and `Shard::held` counts them.
+
+mod batch;
+mod keys;
+mod link;
+mod turn;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec;
+
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::SeedableRng;
+
+use crate::counters::{Counters, DropReason};
+use crate::crypto::Kernels;
+use crate::egress::{Egress, PeerId};
+use crate::intake::{Arrival, Inbox, Intake};
+use crate::limits::{BATCH_MAX, READY_MAX};
+use crate::pool::{Capacity, Pool, Slot};
+use crate::sphinx::Peeler;
+use crate::units::Time;
+use crate::wheel::Wheel;
+use crate::wire::frame::FrameVersion;
+
+pub use keys::{Keys, NodeKey};
+pub use link::{Clock, Completion, Delivery, Link, Outgoing, Sink, Wait};
+pub use turn::turn;
+
+/// What becomes of packets whose path ends at this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalHops {
+    /// They are dropped: a mix node is no one's final hop.
+    Drop,
+    /// They are handed to the [`Sink`].
+    Deliver,
+}
+
+/// How a shard is built. Sizes are fixed for its lifetime.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Packets of each size that it can hold.
+    pub capacity: Capacity,
+    /// Packets per batch, 1 to [`BATCH_MAX`]; what the kernels do best.
+    pub batch: usize,
+    /// Frame version that it sends.
+    pub frames: FrameVersion,
+    /// What becomes of packets that end here.
+    pub final_hops: FinalHops,
+    /// The tier of crypto kernels.
+    pub kernels: Kernels,
+    /// Seed of the generator that mixes packets which are due in the same tick.
+    pub seed: [u8; 32],
+}
+
+/// A packet that waits for its batch.
+#[derive(Debug)]
+struct Ready {
+    arrival: Arrival,
+    at: Time,
+}
+
+/// One core's packets and the machinery that moves them.
+#[derive(Debug)]
+pub struct Shard {
+    pool: Pool,
+    inbox: Inbox,
+    ready: VecDeque<Ready>,
+    brought_new: bool,
+    peeler: Peeler,
+    keys: Keys,
+    wheel: Wheel,
+    bound_for: Box<[Option<PeerId>]>,
+    egress: Egress,
+    in_flight: usize,
+    counters: Counters,
+    random: ChaCha8Rng,
+    batch: usize,
+    frames: FrameVersion,
+    final_hops: FinalHops,
+}
+
+/// Where a shard's slots are, by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Arrived, waiting for a batch.
+    pub ready: usize,
+    /// In the wheel, waiting for their time.
+    pub delayed: usize,
+    /// Due, waiting for their next hop.
+    pub queued: usize,
+    /// With the link, being sent.
+    pub in_flight: usize,
+}
+
+impl Held {
+    /// All of them.
+    pub const fn total(&self) -> usize {
+        self.ready + self.delayed + self.queued + self.in_flight
+    }
+}
+
+impl Shard {
+    /// Allocates everything the shard will ever need.
+    ///
+    /// # Panics
+    /// If `config.batch` is zero or exceeds [`BATCH_MAX`].
+    pub fn new(config: Config, keys: Keys, start: Time) -> Self {
+        assert!((1..=BATCH_MAX).contains(&config.batch), "batch out of range");
+        let pool = Pool::new(config.capacity);
+        let capacity = pool.capacity();
+        Self {
+            pool,
+            inbox: Inbox::default(),
+            ready: VecDeque::with_capacity(READY_MAX),
+            brought_new: false,
+            peeler: Peeler::new(config.kernels),
+            keys,
+            wheel: Wheel::new(capacity, start),
+            bound_for: vec![None; capacity].into_boxed_slice(),
+            egress: Egress::new(capacity),
+            in_flight: 0,
+            counters: Counters::default(),
+            random: ChaCha8Rng::from_seed(config.seed),
+            batch: config.batch,
+            frames: config.frames,
+            final_hops: config.final_hops,
+        }
+    }
+
+    /// What a link needs in order to receive: as much room as there is for packets.
+    pub fn intake(&mut self) -> Intake<'_> {
+        self.inbox.set_limit(READY_MAX - self.ready.len());
+        Intake { pool: &mut self.pool, inbox: &mut self.inbox, counters: &mut self.counters }
+    }
+
+    /// Takes what the link put into the inbox; their delays count from `now`.
+    pub fn ingest(&mut self, now: Time) {
+        self.brought_new = !self.inbox.is_empty();
+        self.ready.extend(self.inbox.drain().map(|arrival| Ready { arrival, at: now }));
+    }
+
+    /// Runs a batch if it is full, or if nothing new came; then turns the wheel to `now` and lets
+    /// go of what has waited too long for its next hop.
+    pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
+        if self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty()) {
+            self.run_batch(now, sink);
+        }
+        self.turn_wheel(now);
+        while let Some(slot) = self.egress.pop_expired(now) {
+            self.drop_slot(slot, DropReason::PeerUnreachable);
+        }
+    }
+
+    /// Hands over queued packets, peer by peer, as much as the link has room for.
+    pub fn depart(&mut self, now: Time, link: &mut impl Link) {
+        for _ in 0..self.egress.waiting() {
+            let Some((peer, address)) = self.egress.rotate() else { return };
+            let room = link.room(peer, address, now);
+            let mut packets = Outgoing::new();
+            while packets.len() < room.min(packets.capacity()) {
+                let Some(slot) = self.egress.pop(peer) else { break };
+                packets.push(slot);
+            }
+            if !packets.is_empty() {
+                self.in_flight += packets.len();
+                link.send(peer, packets, self.frames.header_len(), &self.pool);
+            }
+        }
+    }
+
+    /// Takes back a slot that the link is done with.
+    pub fn reclaim(&mut self, completion: Completion) {
+        self.in_flight -= 1;
+        if completion.sent {
+            self.counters.forwarded += 1;
+            self.pool.give_back(completion.slot);
+        } else {
+            self.drop_slot(completion.slot, DropReason::ConnectionLost);
+        }
+    }
+
+    /// When the shard must be stepped again at the latest.
+    pub fn deadline(&self) -> Wait {
+        if !self.ready.is_empty() {
+            return Wait::No;
+        }
+        let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
+        until(self.wheel.next_deadline()).min(until(self.egress.next_expiry()))
+    }
+
+    /// Changes the keys; packets that arrive from now on are opened with these.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
+    }
+
+    /// What it has counted so far.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Where its packets are.
+    pub fn held(&self) -> Held {
+        Held {
+            ready: self.ready.len(),
+            delayed: self.wheel.len(),
+            queued: self.egress.len(),
+            in_flight: self.in_flight,
+        }
+    }
+
+    /// Drops everything that is not in flight and says how much that was. For a node that stops.
+    pub fn abandon(&mut self) -> usize {
+        let held = self.held();
+        while let Some(Ready { arrival, .. }) = self.ready.pop_front() {
+            self.drop_slot(arrival.slot, DropReason::Stopping);
+        }
+        let Self { wheel, egress, bound_for, pool, counters, .. } = self;
+        wheel.drain(&mut |slot| {
+            if let Some(peer) = bound_for[slot.index()].take() {
+                egress.forget(peer);
+            }
+            counters.drop_one(DropReason::Stopping);
+            pool.give_back(slot);
+        });
+        while let Some((peer, _)) = self.egress.rotate() {
+            while let Some(slot) = self.egress.pop(peer) {
+                self.drop_slot(slot, DropReason::Stopping);
+            }
+        }
+        held.total() - held.in_flight
+    }
+
+    /// Asserts the two conservation laws: no slot is lost, and no packet is uncounted.
+    /// `assembling` is what [`Link::assembling`] says.
+    ///
+    /// # Panics
+    /// If a law is broken, which is a defect of this crate or of the link.
+    pub fn audit(&self, assembling: usize) {
+        let held = self.held().total();
+        let lent = self.pool.capacity() - self.pool.free();
+        assert_eq!(lent, held + assembling, "slots lent out and slots accounted for");
+        let c = &self.counters;
+        let ended = c.forwarded + c.delivered + c.dropped_total();
+        assert_eq!(c.received, ended + held as u64, "packets received and accounted for");
+    }
+
+    fn turn_wheel(&mut self, now: Time) {
+        let Self { wheel, egress, bound_for, pool, counters, random, .. } = self;
+        wheel.turn(now, random, &mut |slot, _deadline| {
+            let peer = bound_for[slot.index()].take().expect("a delayed packet has a next hop");
+            if let Err(slot) = egress.queue(peer, slot, now) {
+                counters.drop_one(DropReason::PeerQueueFull);
+                pool.give_back(slot);
+            }
+        });
+    }
+
+    fn drop_slot(&mut self, slot: Slot, reason: DropReason) {
+        self.counters.drop_one(reason);
+        self.pool.give_back(slot);
+    }
+}
