@@ -6,7 +6,11 @@
 //! [`keyfile`] keeps private keys.
 
 pub mod keyfile;
+pub mod load;
 pub mod packet;
 pub mod probe;
+pub mod schedule;
+pub mod sender;
 pub mod stats;
+pub mod tally;
 pub mod topology;
