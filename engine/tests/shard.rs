@@ -6,12 +6,14 @@ mod common;
 use std::sync::{Arc, Barrier};
 
 use common::{Rig, config, frame, key, next_hop, only, packet};
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use phix_engine::counters::DropReason;
 use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, TICK};
 use phix_engine::shard::{FinalHops, Keys, NodeKey};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
-use phix_engine::wire::geometry::BETA;
+use phix_engine::wire::geometry::{ALPHA, BETA};
 
 const UNKNOWN: KeyRotation = KeyRotation::Unknown;
 
@@ -34,14 +36,34 @@ fn dropped(rig: &Rig, reason: DropReason) -> u64 {
 fn alpha_variants_are_one_packet() {
     let own = key(1, UNKNOWN);
     let original = forward(&own, 0);
-    let mut variant = original.clone();
-    variant[31] ^= 0x80;
+    let variants = alpha_variants(&original);
+    assert_eq!(variants.len(), 15);
     let mut rig = mix(own);
     rig.link.incoming.extend(frame(&original, UNKNOWN));
-    rig.link.incoming.extend(frame(&variant, UNKNOWN));
+    for variant in &variants {
+        assert_ne!(variant, &original);
+        rig.link.incoming.extend(frame(variant, UNKNOWN));
+    }
     rig.settle();
     assert_eq!(rig.link.sent.len(), 1);
-    assert_eq!(dropped(&rig, DropReason::Replay), 1);
+    assert_eq!(dropped(&rig, DropReason::Replay), 15);
+}
+
+/// The packet with each other alpha that gives the same shared secret: alpha plus each point of
+/// small order, with and without the top bit, and alpha itself with the top bit.
+fn alpha_variants(packet: &[u8]) -> Vec<Vec<u8>> {
+    let alpha = MontgomeryPoint(packet[ALPHA].try_into().unwrap());
+    let point = alpha.to_edwards(0).expect("alpha is a point of the curve");
+    let shifted = EIGHT_TORSION.iter().map(|torsion| (point + torsion).to_montgomery().to_bytes());
+    let with_top = |mut alpha: [u8; 32]| {
+        alpha[31] |= 0x80;
+        alpha
+    };
+    shifted
+        .flat_map(|alpha| [alpha, with_top(alpha)])
+        .filter(|alpha| alpha != &packet[ALPHA])
+        .map(|alpha| [&alpha, &packet[ALPHA.end..]].concat())
+        .collect()
 }
 
 #[test]
