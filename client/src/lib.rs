@@ -8,6 +8,7 @@
 pub mod keyfile;
 pub mod load;
 pub mod packet;
+pub mod plot;
 pub mod probe;
 pub mod schedule;
 pub mod sender;

@@ -172,3 +172,61 @@ fn derive(seed: &[u8; 32], purpose: &str, number: usize) -> [u8; 32] {
     hasher.update(purpose.as_bytes());
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::tests::sample;
+
+    fn plan() -> Plan {
+        Plan {
+            senders: 3,
+            packets: 200,
+            rate: 1000.0,
+            packet: PacketConfig::default(),
+            gateway: 9,
+            destination: [4; 32],
+            seed: Some([8; 32]),
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_load() {
+        let counted = AtomicUsize::new(0);
+        let progress = |packets| drop(counted.fetch_add(packets, Ordering::Relaxed));
+        let (one, two) =
+            (prepare(&plan(), &sample(), progress), prepare(&plan(), &sample(), |_| ()));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!(counted.into_inner(), 200);
+        assert_eq!(one.schedule.planned(), two.schedule.planned());
+        assert_eq!(one.senders.iter().map(Vec::len).collect::<Vec<_>>(), [67, 67, 66]);
+        for (one, two) in one.senders.iter().flatten().zip(two.senders.iter().flatten()) {
+            // Version 8 header, then alpha, which the first hop's secret decides.
+            assert_eq!(one.packet.frame[..36], two.packet.frame[..36]);
+            assert_eq!(one.packet.first_hop, two.packet.first_hop);
+        }
+        let other = prepare(&Plan { seed: None, ..plan() }, &sample(), |_| ()).unwrap();
+        assert_ne!(one.schedule.planned(), other.schedule.planned());
+    }
+
+    #[test]
+    fn times_are_in_order_and_of_the_given_rate() {
+        let load = prepare(&plan(), &sample(), |_| ()).unwrap();
+        for sender in &load.senders {
+            assert!(sender.is_sorted_by_key(|timed| timed.offset));
+        }
+        let end = load.schedule.end(phix_engine::units::Time::ZERO).as_nanos() as f64 / 1e9;
+        assert!((0.1..0.4).contains(&end), "200 packets at 1000/s took {end} s");
+    }
+
+    #[test]
+    fn absurd_plans_are_refused() {
+        let refused = |plan| prepare(&plan, &sample(), |_| ()).unwrap_err().to_string();
+        assert!(refused(Plan { senders: 0, ..plan() }).contains("needs a sender"));
+        assert!(refused(Plan { rate: 0.0, ..plan() }).contains("rate above zero"));
+        assert!(refused(Plan { rate: f64::NAN, ..plan() }).contains("rate above zero"));
+        assert!(refused(Plan { gateway: 77, ..plan() }).contains("no node 77"));
+        let empty = prepare(&Plan { packets: 0, ..plan() }, &sample(), |_| ()).unwrap();
+        assert!(empty.schedule.is_empty());
+    }
+}

@@ -260,3 +260,133 @@ fn connect(address: SocketAddr, config: &SenderConfig) -> io::Result<TcpStream> 
     stream.set_write_timeout(Some(config.write_timeout))?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::packet::Packet;
+
+    #[derive(Clone, Copy)]
+    struct Wall(Instant);
+
+    impl Clock for Wall {
+        fn now(&self) -> Time {
+            Time::from_nanos(self.0.elapsed().as_nanos() as u64)
+        }
+    }
+
+    fn packets(count: u64, gap: Span, hops: &[SocketAddr]) -> Vec<Timed> {
+        let timed = |i: u64| Timed {
+            offset: Span::from_nanos(gap.as_nanos() * i),
+            packet: Packet {
+                frame: vec![i as u8; 10],
+                first_hop: hops[i as usize % hops.len()],
+                delays: Span::ZERO,
+            },
+        };
+        (0..count).map(timed).collect()
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn read_all(listener: TcpListener) -> JoinHandle<Vec<u8>> {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
+            bytes
+        })
+    }
+
+    fn sender(packets: Vec<Timed>, control: &Arc<Control>) -> OpenLoopSender<Wall> {
+        let config = SenderConfig { backoff: Duration::from_millis(1), ..Default::default() };
+        OpenLoopSender::new(packets, config, Wall(Instant::now()), Arc::clone(control))
+    }
+
+    fn soon() -> Time {
+        Time::ZERO.after(Span::from_millis(100))
+    }
+
+    #[test]
+    fn everything_goes_to_its_first_hop_in_order_and_on_time() {
+        let ((one, at_one), (two, at_two)) = (listener(), listener());
+        let (one, two) = (read_all(one), read_all(two));
+        let control = Arc::default();
+        let packets = packets(100, Span::from_millis(1), &[at_one, at_two]);
+        let began = Instant::now();
+        let sent = sender(packets, &control).spawn(soon()).unwrap().join().unwrap();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(199), "sent ahead of time: {took:?}");
+        assert_eq!((sent.sent, sent.failed, sent.reconnects), (100, 0, 0));
+        assert_eq!(control.handled(), 100);
+        let expected =
+            |first: u8| -> Vec<u8> { (first..100).step_by(2).flat_map(|i| [i; 10]).collect() };
+        assert_eq!(one.join().unwrap(), expected(0));
+        assert_eq!(two.join().unwrap(), expected(1));
+    }
+
+    #[test]
+    fn a_burst_is_sent_at_once_and_its_lateness_told() {
+        let (listener, address) = listener();
+        let reader = read_all(listener);
+        let packets = packets(1000, Span::ZERO, &[address]);
+        let sender = sender(packets, &Arc::default());
+        thread::sleep(Duration::from_millis(30));
+        let sent = sender.run(Time::ZERO);
+        assert_eq!(sent.sent, 1000);
+        assert!(sent.lateness_max >= Span::from_millis(30), "{:?}", sent.lateness_max);
+        assert_eq!(reader.join().unwrap().len(), 10_000);
+    }
+
+    #[test]
+    fn a_dead_hop_fails_its_packets_and_no_others() {
+        let ((dead, at_dead), (live, at_live)) = (listener(), listener());
+        drop(dead);
+        let reader = read_all(live);
+        let packets = packets(100, Span::from_millis(1), &[at_dead, at_live]);
+        let sent = sender(packets, &Arc::default()).run(soon());
+        assert_eq!((sent.sent, sent.failed), (50, 50));
+        assert!(sent.last_error.unwrap().contains(&at_dead.to_string()));
+        assert_eq!(reader.join().unwrap().len(), 500);
+    }
+
+    #[test]
+    fn a_broken_connection_is_made_again() {
+        let (listener, address) = listener();
+        let reader = thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            let mut bytes = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
+            bytes.len() as u64
+        });
+        let packets = packets(200, Span::from_millis(1), &[address]);
+        let sent = sender(packets, &Arc::default()).run(soon());
+        assert_eq!(sent.reconnects, 1);
+        assert_eq!(sent.sent + sent.failed, 200);
+        assert!(sent.failed > 0);
+        assert!(reader.join().unwrap() > 1000);
+    }
+
+    #[test]
+    fn a_stop_is_heard() {
+        let (listener, address) = listener();
+        let reader = read_all(listener);
+        let control = Arc::default();
+        let packets = packets(2, Span::from_millis(100_000), &[address]);
+        let running = sender(packets, &control).spawn(Time::ZERO).unwrap();
+        while control.handled() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        control.stop();
+        let sent = running.join().unwrap();
+        assert_eq!((sent.sent, sent.skipped), (1, 1));
+        assert_eq!(reader.join().unwrap().len(), 10);
+    }
+}
