@@ -5,6 +5,7 @@
 //! [`probe`]s says what became of them, with [`stats`] and a [`plot`] to set it beside theory.
 //! [`keyfile`] keeps private keys.
 
+pub mod cli;
 pub mod keyfile;
 pub mod load;
 pub mod packet;

@@ -13,7 +13,11 @@ const BOTTOM: f64 = 64.0;
 /// Points of either curve; more would be closer together than a pixel.
 const POINTS: u32 = 400;
 const MEASURED: &str = "#0b62a4";
-const THEORY: &str = "#d1495b";
+const MEASURED_WIDTH: f64 = 1.6;
+/// Light and broad, and drawn first: the measured line lies on it where they agree.
+const THEORY: &str = "#eda6af";
+const THEORY_WIDTH: f64 = 6.0;
+const GRID: &str = "#e3e3de";
 
 /// What to draw: latencies in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -63,51 +67,34 @@ impl Plot<'_> {
         scale: &Scale,
         step: f64,
     ) -> std::fmt::Result {
-        writeln!(
-            svg,
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" font-family="system-ui, sans-serif" font-size="13" fill="#333">"##
-        )?;
+        write!(svg, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}""#)?;
+        write!(svg, r#" width="{WIDTH}" height="{HEIGHT}" font-size="13""#)?;
+        writeln!(svg, r##" font-family="system-ui, sans-serif" fill="#333">"##)?;
+        writeln!(svg, "<title>{}</title>", escape(self.title))?;
         writeln!(svg, r##"<rect width="100%" height="100%" fill="#fdfdfb"/>"##)?;
-        let (title, subtitle) = (escape(self.title), escape(self.subtitle));
-        writeln!(svg, "<title>{title}</title>")?;
-        writeln!(
-            svg,
-            r#"<text x="{LEFT}" y="32" font-size="18" font-weight="600">{title}</text>"#
-        )?;
-        writeln!(svg, r##"<text x="{LEFT}" y="54" fill="#666">{subtitle}</text>"##)?;
+        text(svg, (LEFT, 32.0), r#"font-size="18" font-weight="600""#, self.title)?;
+        text(svg, (LEFT, 54.0), r##"fill="#666""##, self.subtitle)?;
         axes(svg, scale, step)?;
         let theory = (0..=POINTS).map(|i| {
             let ms = scale.x_max * f64::from(i) / f64::from(POINTS);
             (ms, self.theory.cdf(ms))
         });
-        curve(
-            svg,
-            scale,
-            theory,
-            &format!(r#"stroke="{THEORY}" stroke-width="5" opacity="0.55""#),
-        )?;
-        let measured = empirical(sorted, scale.x_max);
-        curve(svg, scale, measured, &format!(r#"stroke="{MEASURED}" stroke-width="1.6""#))?;
+        curve(svg, scale, theory, (THEORY, THEORY_WIDTH))?;
+        curve(svg, scale, empirical(sorted, scale.x_max), (MEASURED, MEASURED_WIDTH))?;
         self.legend(svg, sorted.len())?;
         svg.push_str("</svg>\n");
         Ok(())
     }
 
     fn legend(&self, svg: &mut String, count: usize) -> std::fmt::Result {
-        let (x, y) = (WIDTH - RIGHT - 290.0, Scale::y(0.16));
+        let (x, y) = (WIDTH - RIGHT - 310.0, Scale::y(0.16));
         let (k, mean) = (self.theory.k(), self.theory.mean());
-        let rows = [
-            (MEASURED, 1.6, format!("measured, {count} packets")),
-            (THEORY, 5.0, format!("theory: Erlang, {k} delays of mean {mean} ms")),
-        ];
-        for ((colour, width, text), y) in rows.into_iter().zip([y, y + 24.0]) {
-            let (line_end, text_at, base) = (x + 30.0, x + 40.0, y + 4.5);
-            writeln!(
-                svg,
-                r#"<path d="M{x} {y}H{line_end}" stroke="{colour}" stroke-width="{width}"/><text x="{text_at}" y="{base}">{text}</text>"#
-            )?;
-        }
-        Ok(())
+        let measured = format!("measured, {count} packets");
+        let theory = format!("theory: Erlang, {k} delays of mean {mean} ms");
+        line(svg, &format!("M{x} {y}h30"), (MEASURED, MEASURED_WIDTH))?;
+        text(svg, (x + 40.0, y + 4.5), "", &measured)?;
+        line(svg, &format!("M{x} {}h30", y + 24.0), (THEORY, THEORY_WIDTH))?;
+        text(svg, (x + 40.0, y + 28.5), "", &theory)
     }
 }
 
@@ -125,46 +112,49 @@ fn curve(
     svg: &mut String,
     scale: &Scale,
     points: impl Iterator<Item = (f64, f64)>,
-    style: &str,
+    pen: (&str, f64),
 ) -> std::fmt::Result {
-    write!(svg, r#"<path fill="none" stroke-linejoin="round" {style} d=""#)?;
+    let mut path = String::new();
     for ((ms, share), verb) in points.zip(std::iter::once('M').chain(std::iter::repeat('L'))) {
-        write!(svg, "{verb}{:.1} {:.1}", scale.x(ms), Scale::y(share))?;
+        write!(path, "{verb}{:.1} {:.1}", scale.x(ms), Scale::y(share))?;
     }
-    svg.push_str("\"/>\n");
-    Ok(())
+    line(svg, &path, pen)
+}
+
+/// An open line in the given colour and width.
+fn line(svg: &mut String, path: &str, (colour, width): (&str, f64)) -> std::fmt::Result {
+    write!(svg, r#"<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}""#)?;
+    writeln!(svg, r#" stroke-linejoin="round"/>"#)
+}
+
+fn text(svg: &mut String, (x, y): (f64, f64), style: &str, content: &str) -> std::fmt::Result {
+    writeln!(svg, r#"<text x="{x:.1}" y="{y:.1}" {style}>{}</text>"#, escape(content))
 }
 
 fn axes(svg: &mut String, scale: &Scale, step: f64) -> std::fmt::Result {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     for tenth in (0..=10).step_by(2) {
-        let (share, label) = (f64::from(tenth) / 10.0, tenth * 10);
-        let (y, at, base) = (Scale::y(share), LEFT - 10.0, Scale::y(share) + 4.5);
-        writeln!(
-            svg,
-            r##"<path d="M{LEFT} {y}H{right}" stroke="#e3e3de"/><text x="{at}" y="{base}" text-anchor="end">{label} %</text>"##
-        )?;
+        let y = Scale::y(f64::from(tenth) / 10.0);
+        line(svg, &format!("M{LEFT} {y}H{right}"), (GRID, 1.0))?;
+        let label = format!("{} %", tenth * 10);
+        text(svg, (LEFT - 10.0, y + 4.5), r#"text-anchor="end""#, &label)?;
     }
-    let mut ms = 0.0;
-    while ms <= scale.x_max * 1.000_001 {
-        let (x, end, base) = (scale.x(ms), bottom + 6.0, bottom + 22.0);
-        writeln!(
-            svg,
-            r##"<path d="M{x:.1} {TOP}V{end}" stroke="#e3e3de"/><text x="{x:.1}" y="{base}" text-anchor="middle">{ms}</text>"##
-        )?;
-        ms += step;
+    let centred = r#"text-anchor="middle""#;
+    let count = (scale.x_max / step).round() as u32;
+    for i in 0..=count {
+        let ms = f64::from(i) * step;
+        let x = scale.x(ms);
+        line(svg, &format!("M{x:.1} {TOP}V{}", bottom + 6.0), (GRID, 1.0))?;
+        // The rounding takes off what multiplication in binary adds to decimal steps.
+        let label = (ms * 1e9).round() / 1e9;
+        text(svg, (x, bottom + 22.0), centred, &label.to_string())?;
     }
-    writeln!(svg, r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#888"/>"##)?;
-    let (middle, base) = (f64::midpoint(LEFT, right), HEIGHT - 18.0);
-    writeln!(
-        svg,
-        r#"<text x="{middle}" y="{base}" text-anchor="middle">end-to-end latency, ms</text>"#
-    )?;
-    let middle = f64::midpoint(TOP, bottom);
-    writeln!(
-        svg,
-        r#"<text transform="translate(20 {middle}) rotate(-90)" text-anchor="middle">share of packets that arrived</text>"#
-    )
+    line(svg, &format!("M{LEFT} {TOP}V{bottom}H{right}"), ("#888", 1.0))?;
+    let middle = f64::midpoint(LEFT, right);
+    text(svg, (middle, HEIGHT - 18.0), centred, "end-to-end latency, ms")?;
+    let (x, y) = (20.0, f64::midpoint(TOP, bottom));
+    let turned = format!(r#"{centred} transform="rotate(-90 {x} {y})""#);
+    text(svg, (x, y), &turned, "share of packets that arrived")
 }
 
 /// A distance between ticks that people like, and the last tick, at or beyond `reach`.

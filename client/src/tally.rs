@@ -211,7 +211,9 @@ mod tests {
     fn perfect_means_everything_once() {
         let mut tally = Tally::new(schedule());
         let all = (0..10).map(|i| (0, i)).chain((0..5).map(|i| (1, i)));
-        all.for_each(|(sender, i)| drop(tally.record(&message(sender, i), at(50))));
+        for (sender, i) in all {
+            assert_eq!(tally.record(&message(sender, i), at(50)), Outcome::Delivered);
+        }
         assert!(tally.report(at(0)).is_perfect());
         tally.record(&message(0, 0), at(60));
         assert!(!tally.report(at(0)).is_perfect());
