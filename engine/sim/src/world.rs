@@ -215,7 +215,7 @@ fn shard(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Sha
         kernels: PORTABLE,
         seed: bytes(random),
     };
-    Shard::new(shard, Keys { primary: key, secondary: None }, Time::ZERO)
+    Shard::new(&shard, Keys { primary: key, secondary: None }, Time::ZERO)
 }
 
 /// Puts every packet of the sender on its way: one connection to each node, never broken.
