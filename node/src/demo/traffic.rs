@@ -244,7 +244,8 @@ impl Watch<'_> {
     }
 }
 
-/// A line on standard error that is written over itself, only where a person watches.
+/// What goes on, on standard error: one line written over itself where a person watches, else a
+/// line now and then.
 struct Progress {
     shown: Option<Instant>,
     watched: bool,
@@ -256,14 +257,16 @@ impl Progress {
     }
 
     fn show(&mut self, text: impl FnOnce() -> String) {
-        if self.watched && self.shown.is_none_or(|shown| shown.elapsed() >= TICK) {
+        let every = if self.watched { TICK } else { 20 * TICK };
+        if self.shown.is_none_or(|shown| shown.elapsed() >= every) {
             self.shown = Some(Instant::now());
-            let _ = write!(io::stderr(), "\r\x1b[K{}", text());
+            let (before, after) = if self.watched { ("\r\x1b[K", "") } else { ("", "\n") };
+            let _ = write!(io::stderr(), "{before}{}{after}", text());
         }
     }
 
     fn end(&mut self) {
-        if self.shown.take().is_some() {
+        if self.shown.take().is_some() && self.watched {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
