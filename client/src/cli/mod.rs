@@ -3,7 +3,6 @@
 mod keygen;
 mod receive;
 mod send;
-mod show;
 
 use std::fmt::Display;
 use std::io::{self, Write};

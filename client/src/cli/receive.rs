@@ -20,16 +20,21 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkChoice, Server, ServerConfig, signals};
 use serde_json::json;
 
-use super::{Ended, Refusal, note, say, show};
+use super::{Ended, Refusal, note, say};
 use crate::keyfile::{self, KeyKind};
+use crate::message::{describe, harmless};
 use crate::packet::os_seed;
 use crate::topology::PublicKey;
 
 /// Messages that wait to be printed; beyond that they are counted and not shown.
 const WAITING_MAX: usize = 1024;
 
-/// Packets whose tags are remembered, so that none is shown twice.
-const REPLAY_CAPACITY: usize = 4_000_000;
+/// Packets whose tags are remembered, so that none is shown twice; 16 MiB.
+const REPLAY_CAPACITY: usize = 4 << 20;
+
+/// Packets of each size that wait to be opened, smallest size first. None waits for long, as the
+/// last hop adds no delay.
+const CAPACITY: Capacity = [1024, 4096, 256, 256, 256];
 
 /// Be the last hop: open packets made for this key and show the messages in them.
 #[derive(Debug, Args)]
@@ -144,14 +149,14 @@ fn print_messages(arguments: &Arguments, inbox: &Receiver<Event>) {
     while arguments.count.is_none_or(|count| shown < count) {
         let Ok(Event::Message { destination, message }) = inbox.recv() else { return };
         shown += 1;
-        let to = PublicKey(destination).to_string();
         if !arguments.json {
-            say(format_args!("to {to}: {}", show::line(&message)));
+            say(describe(&destination, &message));
             continue;
         }
+        let to = PublicKey(destination).to_string();
         let hash = blake3::hash(&message).to_hex();
         let mut line = json!({ "to": to, "bytes": message.len(), "blake3": hash.as_str() });
-        if let Some(text) = show::harmless(&message) {
+        if let Some(text) = harmless(&message) {
             line["text"] = text.into();
         }
         say(line);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use std::{fs, io};
 
 use clap::{ArgGroup, Args};
-use phix_engine::shard::Clock;
 use phix_engine::units::Span;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;

@@ -1,7 +1,18 @@
 //! Shows messages of strangers without letting them speak to the terminal.
 
+use crate::topology::PublicKey;
+
+/// An address for examples and local tests: no client has it, and any last hop that shows what
+/// arrives takes messages for it.
+pub const EXAMPLE_ADDRESS: &str = "7ZKwhnvNeQEaueDSpspV1J6Y8k9zoPx1YEXFnSq5z3Kq";
+
+/// A delivered message and whom it is for, as one line.
+pub fn describe(destination: &[u8; 32], message: &[u8]) -> String {
+    format!("to {}: {}", PublicKey(*destination), line(message))
+}
+
 /// A message as one line: its text if it is printable, else its size and the front of its hash.
-pub(super) fn line(message: &[u8]) -> String {
+pub fn line(message: &[u8]) -> String {
     harmless(message).map_or_else(
         || {
             let hash = blake3::hash(message).to_hex();
@@ -12,7 +23,7 @@ pub(super) fn line(message: &[u8]) -> String {
 }
 
 /// The text of a message, if it has printable characters only, and at least one.
-pub(super) fn harmless(message: &[u8]) -> Option<&str> {
+pub fn harmless(message: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(message).ok()?;
     (!text.is_empty() && text.chars().all(is_harmless)).then_some(text)
 }
@@ -29,6 +40,13 @@ fn is_harmless(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_is_an_address() {
+        let bytes = bs58::decode(EXAMPLE_ADDRESS).into_vec().unwrap();
+        let shown = describe(bytes.as_slice().try_into().unwrap(), b"hello");
+        assert_eq!(shown, format!("to {EXAMPLE_ADDRESS}: hello"));
+    }
 
     #[test]
     fn text_is_shown_and_nothing_else() {
