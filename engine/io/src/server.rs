@@ -276,7 +276,7 @@ impl<S: Sink> Plans<S> {
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
         let Self { parts, shard, keys, sink, commands, published, .. } = self;
-        let shard = Shard::new(shard, keys, MonotonicClock.now());
+        let shard = Shard::new(&shard, keys, MonotonicClock.now());
         let link = match link(parts) {
             Ok(link) => link,
             Err(error) => {

@@ -53,10 +53,6 @@ impl<T> Slab<T> {
         Self { places, free: (0..count).rev().collect() }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
@@ -108,7 +104,7 @@ mod tests {
         let new = slab.insert('c').unwrap();
         assert_eq!(old.index(), new.index());
         assert_eq!((slab.get_mut(old), slab.remove(old)), (None, None));
-        assert_eq!((slab.keys(), slab.len(), slab.is_full()), (vec![new], 1, true));
+        assert_eq!((slab.keys(), slab.len()), (vec![new], 1));
         assert_eq!(slab.get_mut(Key::NONE), None);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use phix_engine::shard::{Keys, Link, Shard, Sink, Wait, turn};
+use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
@@ -91,7 +91,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
         Ok(abandoned + self.end_now())
     }
 
-    /// Takes turns until `done` or `end`; a server that changes its mind can still kill.
+    /// Takes turns until `done` or `end`.
     fn turn_until(&mut self, end: Time, done: impl Fn(&Shard) -> bool) -> io::Result<()> {
         while !done(&self.shard) && MonotonicClock.now() < end {
             self.turn()?;

@@ -46,7 +46,6 @@ const INBOUND: u8 = 2;
 const OUTBOUND: u8 = 3;
 
 /// Connections in and out, for one shard, over epoll.
-#[derive(Debug)]
 pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,

@@ -35,18 +35,18 @@ impl UringLink {
 
     pub(super) fn connected(&mut self, event: Event) -> io::Result<()> {
         let key = event.key;
-        let Some((connection, peer)) = self.take_back(key, event.message) else { return Ok(()) };
-        if connection.closing {
+        let Some((peer, closing)) = self.take_back(key, event.message) else { return Ok(()) };
+        if closing {
             self.reap(key);
             return Ok(());
         }
         if event.result.is_err() {
             return self.lose(key);
         }
-        connection.receiving = true;
-        self.ring.receive(key, connection.fd.as_fd())?;
         self.peers.connected(peer, key, self.now);
-        Ok(())
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        connection.receiving = true;
+        self.ring.receive(key, connection.fd.as_fd())
     }
 
     pub(super) fn start_sending(
@@ -69,8 +69,7 @@ impl UringLink {
 
     pub(super) fn sent(&mut self, event: Event, pool: &Pool) -> io::Result<()> {
         let key = event.key;
-        let Some((connection, peer)) = self.take_back(key, event.message) else { return Ok(()) };
-        let closing = connection.closing;
+        let Some((peer, closing)) = self.take_back(key, event.message) else { return Ok(()) };
         let again = [libc::EINTR, libc::EAGAIN];
         let taken = match event.result {
             Ok(count) => Some(count),
@@ -119,18 +118,14 @@ impl UringLink {
         self.ring.send(key, connection.fd.as_fd(), message)
     }
 
-    /// Puts a message back where it belongs after the kernel has used it.
-    fn take_back(
-        &mut self,
-        key: Key,
-        returned: Option<Box<Message>>,
-    ) -> Option<(&mut Connection, PeerId)> {
+    /// Puts a message back where it belongs after the kernel has used it. Says whose connection
+    /// that is, and whether it is being closed.
+    fn take_back(&mut self, key: Key, returned: Option<Box<Message>>) -> Option<(PeerId, bool)> {
         let connection = self.connections.get_mut(key)?;
         connection.lent = None;
         let Role::Out { peer, message, .. } = &mut connection.role else { return None };
         *message = returned;
-        let peer = *peer;
-        Some((connection, peer))
+        Some((*peer, connection.closing))
     }
 
     fn message(&mut self, key: Key) -> Option<&mut Box<Message>> {

@@ -133,11 +133,6 @@ impl Ring {
         self.push(opcode::AsyncCancel2::new(CancelBuilder::any()).build(), Op::Cancel, Key::NONE)
     }
 
-    /// Operations that have not had their last event.
-    pub(super) const fn under_way(&self) -> usize {
-        self.under_way
-    }
-
     /// Hands all operations over and waits for an event, for `wait` at most, or for as long as it
     /// takes.
     pub(super) fn enter(&mut self, wait: Option<Span>) -> io::Result<()> {
