@@ -1,2 +1,2 @@
-//! Not yet built.
+//! The `phix-node` program; all of it is in the library.
 fn main() {}
