@@ -1,0 +1,104 @@
+//! The stages around the cryptography: frame parsing, the replay filter, the wheel.
+
+use std::hint::black_box;
+
+use chacha20::ChaCha8Rng;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rand::{Rng, RngExt, SeedableRng};
+
+use phix_engine::counters::Counters;
+use phix_engine::intake::{Assembler, Inbox, Intake};
+use phix_engine::pool::Pool;
+use phix_engine::replay::ReplayFilter;
+use phix_engine::units::{Span, Time};
+use phix_engine::wheel::Wheel;
+use phix_engine::wire::frame::{FRAME_HEADER_MAX, FrameHeader, FrameParser, KeyRotation};
+use phix_engine::wire::geometry::PacketSize;
+
+fn frames(count: usize) -> Vec<u8> {
+    let size = PacketSize::Regular;
+    let mut head = [0; FRAME_HEADER_MAX];
+    let front = FrameHeader::current(size, KeyRotation::Odd).write(&mut head);
+    [&head[..front], &vec![1; size.packet_len()]].concat().repeat(count)
+}
+
+/// A read of 64 KiB holds 27 regular frames.
+const PER_READ: usize = 27;
+
+fn frame_parsing(c: &mut Criterion) {
+    let bytes = frames(PER_READ);
+    let mut group = c.benchmark_group("frame");
+    group.throughput(Throughput::Elements(PER_READ as u64));
+    group.bench_function("parse/27", |b| {
+        let mut parser = FrameParser::new();
+        b.iter(|| {
+            let mut input = black_box(bytes.as_slice());
+            let mut pieces = 0;
+            while parser.next(&mut input).expect("frames").is_some() {
+                pieces += 1;
+            }
+            pieces
+        });
+    });
+    group.bench_function("assemble/27", |b| {
+        let mut assembler = Assembler::default();
+        b.iter_batched_ref(
+            || (Pool::new([0, PER_READ, 0, 0, 0]), Inbox::default(), Counters::default()),
+            |(pool, inbox, counters)| {
+                assembler.push(black_box(&bytes), &mut Intake { pool, inbox, counters })
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// 8 Mi tags: 32 MiB of filter, far beyond the second-level cache.
+const TAGS: usize = 1 << 23;
+
+fn replay(c: &mut Criterion) {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let filter = ReplayFilter::new(TAGS, [3; 32]);
+    let mut tag = [0; 32];
+    let mut group = c.benchmark_group("replay");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("check_and_set/1", |b| {
+        b.iter(|| {
+            random.fill_bytes(&mut tag);
+            filter.check_and_set(black_box(&tag))
+        });
+    });
+    group.finish();
+}
+
+/// Packets in the wheel while it is measured.
+const DELAYED: usize = 10_000;
+
+fn wheel(c: &mut Criterion) {
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let mut pool = Pool::new([DELAYED, 0, 0, 0, 0]);
+    let mut wheel = Wheel::new(DELAYED, Time::ZERO);
+    let mut draw = ChaCha8Rng::seed_from_u64(3);
+    let mut delay = || Span::from_nanos(draw.random_range(0..100_000_000));
+    while let Some(slot) = pool.take(PacketSize::Ack) {
+        wheel.insert(slot, Time::ZERO.after(delay()));
+    }
+    let mut now = Time::ZERO;
+    let mut moved = Vec::with_capacity(DELAYED);
+    let mut group = c.benchmark_group("wheel");
+    group.bench_function("millisecond/10000", |b| {
+        b.iter(|| {
+            now = now.after(Span::from_millis(1));
+            wheel.turn(now, &mut random, &mut |slot, _| moved.push(slot));
+            let count = moved.len();
+            for slot in moved.drain(..) {
+                wheel.insert(slot, now.after(delay()));
+            }
+            count
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, frame_parsing, replay, wheel);
+criterion_main!(benches);

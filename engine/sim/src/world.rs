@@ -1,0 +1,249 @@
+//! A world: nodes, a sender, a network, and one line of time.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use chacha20::ChaCha8Rng;
+use phix_engine::counters::Counters;
+use phix_engine::crypto::PORTABLE;
+use phix_engine::replay::ReplayFilter;
+use phix_engine::secret::NodeSecret;
+use phix_engine::shard::{Clock, Config, Delivery, FinalHops, Held, Keys, NodeKey};
+use phix_engine::shard::{Shard, Sink, Wait, turn};
+use phix_engine::sphinx::final_message;
+use phix_engine::units::{Span, Time};
+use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use rand::{Rng, RngExt, SeedableRng};
+
+use crate::link::SimLink;
+use crate::network::{Faults, Network};
+use crate::traffic::{self, Expected, node_address};
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldConfig {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many packets the sender sends.
+    pub packets: u32,
+    /// Within which time it sends them, evenly at random.
+    pub within: Span,
+    /// Longest delay that a header asks of a hop.
+    pub delay_max: Span,
+    /// Slots of acknowledgement and of regular size that a node has.
+    pub slots: [usize; 2],
+    /// How the network misbehaves.
+    pub faults: Faults,
+}
+
+/// A message that reached its last hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The packet's number, from its message.
+    pub number: u32,
+    /// The node where it ended.
+    pub node: usize,
+    /// When it arrived there.
+    pub at: Time,
+}
+
+/// What became of a world.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was sent.
+    pub expected: Vec<Expected>,
+    /// What arrived, in the order of time.
+    pub arrived: Vec<Arrived>,
+    /// Each node's counters.
+    pub counters: Vec<Counters>,
+    /// What each node still held at the end.
+    pub held: Vec<Held>,
+    /// How many turns were taken.
+    pub turns: u64,
+    /// Everything that happened, folded into one value.
+    pub hash: [u8; 32],
+}
+
+#[derive(Clone, Debug)]
+struct SimClock(Rc<RefCell<Network>>);
+
+impl Clock for SimClock {
+    fn now(&self) -> Time {
+        self.0.borrow().now
+    }
+}
+
+#[derive(Debug)]
+struct Ledger {
+    node: usize,
+    arrived: Rc<RefCell<Vec<Arrived>>>,
+}
+
+impl Sink for Ledger {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+        let message = final_message(delivery.payload);
+        let Some(number) = message.and_then(|message| message.try_into().ok()) else {
+            return false;
+        };
+        let number = u32::from_be_bytes(number);
+        let arrived = Arrived { number, node: self.node, at: delivery.arrived };
+        self.arrived.borrow_mut().push(arrived);
+        true
+    }
+}
+
+#[derive(Debug)]
+struct SimNode {
+    shard: Shard,
+    link: SimLink,
+    sink: Ledger,
+}
+
+/// Nodes and a sender in virtual time.
+#[derive(Debug)]
+pub struct World {
+    network: Rc<RefCell<Network>>,
+    nodes: Vec<SimNode>,
+    arrived: Rc<RefCell<Vec<Arrived>>>,
+    expected: Vec<Expected>,
+    trace: blake3::Hasher,
+    turns: u64,
+}
+
+impl World {
+    /// Builds the nodes and draws all packets.
+    pub fn new(config: WorldConfig) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(config.seed);
+        let secrets: Vec<[u8; 32]> = (0..config.nodes).map(|_| bytes(&mut random)).collect();
+        let network = Network::new(ChaCha8Rng::from_seed(bytes(&mut random)), config.faults);
+        let network = Rc::new(RefCell::new(network));
+        let directory: BTreeMap<_, _> =
+            (0..config.nodes).map(|node| (node_address(node), node)).collect();
+        let directory = Rc::new(directory);
+        let arrived = Rc::new(RefCell::new(Vec::new()));
+        let nodes = secrets.iter().enumerate().map(|(node, secret)| SimNode {
+            shard: shard(&config, *secret, &mut random),
+            link: SimLink::new(node, Rc::clone(&network), Rc::clone(&directory)),
+            sink: Ledger { node, arrived: Rc::clone(&arrived) },
+        });
+        let nodes = nodes.collect();
+        let expected = send_all(&config, &secrets, &mut random, &mut network.borrow_mut());
+        Self { network, nodes, arrived, expected, trace: blake3::Hasher::new(), turns: 0 }
+    }
+
+    /// Lets the world run until nothing happens any more.
+    ///
+    /// # Panics
+    /// If a conservation law is broken at any turn, or if the world does not come to rest.
+    pub fn run(mut self) -> Outcome {
+        while let Some((at, node)) = self.next() {
+            let mut network = self.network.borrow_mut();
+            network.now = network.now.max(at);
+            drop(network);
+            self.turn(node);
+            assert!(self.turns < 10_000_000, "the world does not come to rest");
+        }
+        Outcome {
+            counters: self.nodes.iter().map(|node| node.shard.counters().clone()).collect(),
+            held: self.nodes.iter().map(|node| node.shard.held()).collect(),
+            arrived: self.arrived.take(),
+            expected: self.expected,
+            turns: self.turns,
+            hash: self.trace.finalize().into(),
+        }
+    }
+
+    /// When which node has something to do next: an event of the network, or its own deadline.
+    fn next(&self) -> Option<(Time, usize)> {
+        let network = self.network.borrow();
+        let now = network.now;
+        let own = self.nodes.iter().enumerate().filter_map(|(index, node)| {
+            let unread = if node.link.has_unread() { Wait::No } else { Wait::Forever };
+            match node.shard.deadline().min(unread) {
+                Wait::No => Some((now, index)),
+                Wait::Until(time) => Some((time.max(now), index)),
+                Wait::Forever => None,
+            }
+        });
+        own.chain(network.next()).min()
+    }
+
+    fn turn(&mut self, index: usize) {
+        let SimNode { shard, link, sink } = &mut self.nodes[index];
+        let clock = SimClock(Rc::clone(&self.network));
+        let Ok(()) = turn(shard, link, sink, &clock);
+        shard.audit(phix_engine::shard::Link::assembling(link));
+        self.turns += 1;
+        let held = shard.held();
+        let places = [held.ready, held.delayed, held.queued, held.in_flight];
+        self.trace.update(&clock.now().as_nanos().to_be_bytes());
+        self.trace.update(&(index as u64).to_be_bytes());
+        for place in places {
+            self.trace.update(&(place as u64).to_be_bytes());
+        }
+        for value in shard.counters().values() {
+            self.trace.update(&value.to_be_bytes());
+        }
+        if let Some(last) = self.arrived.borrow().last() {
+            self.trace.update(&last.number.to_be_bytes());
+        }
+    }
+}
+
+fn bytes(random: &mut ChaCha8Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    random.fill_bytes(&mut bytes);
+    bytes
+}
+
+fn shard(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Shard {
+    let key = NodeKey {
+        rotation: KeyRotation::Unknown,
+        secret: NodeSecret::from_bytes(secret),
+        replay: Arc::new(ReplayFilter::new(10_000, bytes(random))),
+    };
+    let [acks, regular] = config.slots;
+    let shard = Config {
+        capacity: [acks, regular, 0, 0, 0],
+        batch: 8,
+        frames: FrameVersion::Current,
+        final_hops: FinalHops::Deliver,
+        kernels: PORTABLE,
+        seed: bytes(random),
+    };
+    Shard::new(shard, Keys { primary: key, secondary: None }, Time::ZERO)
+}
+
+/// Puts every packet of the sender on its way: one connection to each node, never broken.
+fn send_all(
+    config: &WorldConfig,
+    secrets: &[[u8; 32]],
+    random: &mut ChaCha8Rng,
+    network: &mut Network,
+) -> Vec<Expected> {
+    let keys: Vec<[u8; 32]> =
+        secrets.iter().map(|&secret| NodeSecret::from_bytes(secret).public()).collect();
+    let connections: Vec<u64> = secrets.iter().map(|_| network.number()).collect();
+    let mut times: Vec<u64> = (0..config.packets)
+        .map(|_| random.random_range(0..=config.within.as_nanos()))
+        .collect();
+    times.sort_unstable();
+    let mut expected = Vec::with_capacity(times.len());
+    for (number, nanos) in times.into_iter().enumerate() {
+        let sent = Time::from_nanos(nanos);
+        network.now = sent;
+        let (first, frame, what) =
+            traffic::packet(random, &keys, number as u32, sent, config.delay_max);
+        network.carry(first, connections[first], &frame);
+        expected.push(what);
+    }
+    network.now = Time::ZERO;
+    for (node, connection) in connections.into_iter().enumerate() {
+        network.close(node, connection);
+    }
+    expected
+}

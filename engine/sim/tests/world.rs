@@ -1,0 +1,86 @@
+//! Worlds with and without faults: what the conservation laws and the delays must say.
+
+use std::collections::BTreeMap;
+
+use phix_engine::limits::TICK;
+use phix_engine::units::Span;
+use phix_sim::{Faults, Outcome, World, WorldConfig};
+
+fn config(seed: u64, faults: Faults) -> WorldConfig {
+    WorldConfig {
+        seed,
+        nodes: 2,
+        packets: 300,
+        within: Span::from_millis(2_000),
+        delay_max: Span::from_millis(200),
+        slots: [200, 300],
+        faults,
+    }
+}
+
+/// How often each packet arrived, by number.
+fn arrivals(outcome: &Outcome) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    for arrived in &outcome.arrived {
+        *counts.entry(arrived.number).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[test]
+fn without_faults_every_packet_arrives_once_after_its_delays() {
+    let config = config(1, Faults::NONE);
+    let outcome = World::new(config).run();
+    assert_eq!(outcome.arrived.len(), outcome.expected.len());
+    for arrived in &outcome.arrived {
+        let expected = outcome.expected[arrived.number as usize];
+        assert_eq!(arrived.node, expected.last);
+        let latency = arrived.at.since(expected.sent).as_nanos();
+        let links = expected.hops as u64;
+        let waits = Faults::NONE.completion_max.as_nanos() + TICK.as_nanos();
+        // A frame may arrive in several pieces, and behind others of its connection; both stay
+        // within the network's latency. At a hop it may wait a tick, and for one send to complete.
+        let most = expected.delay.as_nanos()
+            + links * Faults::NONE.latency_max.as_nanos()
+            + (links - 1) * waits;
+        assert!(latency >= expected.delay.as_nanos(), "{expected:?} took {latency} ns");
+        assert!(latency <= most, "{expected:?} took {latency} ns, at most {most}");
+    }
+}
+
+#[test]
+fn with_faults_every_packet_is_accounted_for() {
+    for seed in 0..12 {
+        let outcome = World::new(config(seed, Faults::MANY)).run();
+        assert!(arrivals(&outcome).values().all(|&times| times == 1), "seed {seed}");
+        assert!(outcome.held.iter().all(|held| held.total() == 0), "seed {seed}");
+        let delivered: u64 = outcome.counters.iter().map(|counters| counters.delivered).sum();
+        assert_eq!(delivered, outcome.arrived.len() as u64, "seed {seed}");
+        let dropped: u64 = outcome.counters.iter().map(|counters| counters.dropped_total()).sum();
+        let lost = outcome.expected.len() as u64 - delivered;
+        assert!(lost > 0 && lost <= dropped, "seed {seed}: {lost} lost, {dropped} dropped");
+    }
+}
+
+#[test]
+fn a_small_pool_drops_and_recovers() {
+    let small = WorldConfig { slots: [2, 3], ..config(3, Faults::NONE) };
+    let outcome = World::new(small).run();
+    let delivered = outcome.arrived.len() as u64;
+    let dropped: u64 = outcome
+        .counters
+        .iter()
+        .map(|counters| counters.dropped(phix_engine::counters::DropReason::PoolEmpty))
+        .sum();
+    assert!(dropped > 0 && delivered > 0);
+    assert_eq!(delivered + dropped, outcome.expected.len() as u64);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let run = |seed| World::new(config(seed, Faults::MANY)).run();
+    let (one, again, other) = (run(7), run(7), run(8));
+    assert_eq!(one.hash, again.hash);
+    assert_eq!(one.arrived, again.arrived);
+    assert_ne!(one.hash, other.hash);
+}

@@ -1,0 +1,16 @@
+//! The header's stream cipher: AES-128 in counter mode (NIST SP 800-38A, section 6.5).
+
+pub mod portable;
+#[cfg(test)]
+mod tests;
+
+use crate::wire::geometry::{K, STREAM_LEN};
+
+/// Xors the key stream onto each block. The initial counter is zero and the last 64 bits count,
+/// big-endian.
+///
+/// Arguments: keys, blocks (beta and the padding that keeps its length). A key serves for one
+/// packet only.
+///
+/// Panics if the slices differ in length.
+pub type HeaderStream = fn(&[[u8; K]], &mut [[u8; STREAM_LEN]]);

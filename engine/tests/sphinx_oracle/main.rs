@@ -1,0 +1,8 @@
+//! `Peeler` against sphinx-packet 0.8.0, the implementation that the network runs: same bytes out,
+//! same route, same delay, same replay tag, same refusals.
+
+mod cases;
+mod messages;
+mod random;
+mod versions;
+mod world;
