@@ -52,8 +52,8 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// Directory of the two key files. A relative path starts at the directory of the
-    /// configuration file; with systemd's LoadCredential, give the credentials directory.
+    /// Directory of the two key files, identity.key and sphinx.key. A relative path starts at the
+    /// directory of the configuration file.
     "keys-dir" keys_dir: PathBuf = "keys";
 
     /// Threads that carry packets. "auto" takes one per processor core; fewer leave cores to other
@@ -97,9 +97,10 @@ settings! {
     "frames" frames: Frames = "current";
 
     /// Packets that the node remembers, so that a packet which comes a second time is dropped.
-    /// Take the packets per second that you expect times the seconds for which a key is used:
-    /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped and counted
-    /// as replay_filter_full. Memory: about 3 bytes for each, 150 MB for 50000000.
+    /// Take the packets per second that you expect times the seconds for which the key is used:
+    /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped too, and
+    /// counted as replay_filter_full. The memory starts empty when the node starts. It takes 4
+    /// bytes for each packet at once, 200 MB for 50000000.
     "replay-capacity" replay_capacity: Count<1_000, 100_000_000_000> = "50000000";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
