@@ -89,7 +89,7 @@ fn wheel(c: &mut Criterion) {
     group.bench_function("millisecond/10000", |b| {
         b.iter(|| {
             now = now.after(Span::from_millis(1));
-            wheel.turn(now, &mut random, &mut |slot, _| moved.push(slot));
+            wheel.turn(now, DELAYED, &mut random, &mut |slot, _| moved.push(slot));
             let count = moved.len();
             for slot in moved.drain(..) {
                 wheel.insert(slot, now.after(delay()));

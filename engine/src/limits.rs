@@ -18,6 +18,9 @@ pub const DELAY_MAX: Span = Span::from_millis(10_000);
 /// Resolution of the timing wheel: a packet leaves at most this long after its deadline.
 pub const TICK: Span = Span::from_nanos(1 << 16);
 
+/// Packets that leave the wheel in one turn, at most; the rest leaves in the next.
+pub const DUE_MAX: usize = 1024;
+
 /// Next hops that one shard knows at a time.
 pub const PEERS_MAX: usize = 1024;
 

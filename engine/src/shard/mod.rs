@@ -27,7 +27,7 @@ use crate::counters::{Counters, DropReason};
 use crate::crypto::Kernels;
 use crate::egress::{Egress, PeerId};
 use crate::intake::{Arrival, Inbox, Intake};
-use crate::limits::{BATCH_MAX, READY_MAX};
+use crate::limits::{BATCH_MAX, DUE_MAX, READY_MAX};
 use crate::pool::{Capacity, Pool, Slot};
 use crate::sphinx::Peeler;
 use crate::units::Time;
@@ -258,7 +258,7 @@ impl Shard {
 
     fn turn_wheel(&mut self, now: Time) {
         let Self { wheel, egress, bound_for, pool, counters, random, .. } = self;
-        wheel.turn(now, random, &mut |slot, _deadline| {
+        wheel.turn(now, DUE_MAX, random, &mut |slot, _deadline| {
             let peer = bound_for[slot.index()].take().expect("a delayed packet has a next hop");
             if let Err(slot) = egress.queue(peer, slot, now) {
                 counters.drop_one(DropReason::PeerQueueFull);

@@ -130,6 +130,8 @@ impl fmt::Debug for Peeler {
 
 /// Arguments and results of the kernels, a row per lane. Only `kept` has a row per packet; in all
 /// others the lanes at work stand at the front, so that a kernel sees full vectors.
+///
+/// Wiped after each step. What the portable tier's crates leave in their own stack frames is not.
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct Scratch {
     scalars: [[u8; 32]; BATCH_MAX],

@@ -19,7 +19,7 @@ struct Lane {
     flight: Flight,
     first: NodeSecret,
     second: Option<NodeSecret>,
-    /// What stands before the fates of this packet: sphinx-packet's word with each key.
+    /// What sphinx-packet makes of it with each key.
     by_first: Option<Peeled>,
     by_second: Option<Peeled>,
     /// The replay check, which lies between the two steps, is made to refuse this one.
