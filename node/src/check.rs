@@ -7,11 +7,11 @@ use clap::{ArgMatches, Command};
 
 use crate::cli::say;
 use crate::fault::Fault;
+use crate::keys;
 use crate::machine::{self, readable};
 use crate::place::{self, Place};
 use crate::server;
 use crate::settings::{Effective, Settings};
-use crate::keys;
 
 const TEACH: &str = "\
 Reads what `run` would read and tries what it would need: every setting from every source, the key
@@ -40,7 +40,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     say(format_args!("identity key  {}", keys.identity));
     say(format_args!("sphinx key    {}", keys.sphinx));
     let settings = &place.settings;
-    let findings = [link(settings), address(settings.listen), memory(settings), Ok(files(settings))];
+    let findings =
+        [link(settings), address(settings.listen), memory(settings), Ok(files(settings))];
     let mut wrong = Vec::new();
     for finding in findings {
         match finding {

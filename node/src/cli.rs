@@ -65,7 +65,9 @@ pub fn command() -> Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let ended = command().try_get_matches().map_or_else(|error| not_understood(&error), dispatch);
+    let ended = command()
+        .try_get_matches()
+        .map_or_else(|error| not_understood(&error), |matches| dispatch(&matches));
     let code = ended.unwrap_or_else(|fault| {
         // Where nobody listens, the exit code still says it.
         let _ = writeln!(io::stderr(), "phix-node: {fault}");
@@ -79,7 +81,7 @@ pub fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn dispatch(matches: ArgMatches) -> Result<u8, Fault> {
+fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
     let (name, matches) = matches.subcommand().expect("clap asks for a command");
     let entry = COMMANDS.iter().find(|entry| entry.name == name);
     (entry.expect("clap knows only these").run)(matches).map(|()| DONE)
@@ -117,8 +119,7 @@ fn meant(error: &clap::Error) -> Option<String> {
     if let Some(wrong) = text(ContextKind::InvalidSubcommand) {
         return nearest(wrong, COMMANDS.iter().map(|entry| entry.name)).map(ToOwned::to_owned);
     }
-    let (ErrorKind::UnknownArgument, Some(wrong)) =
-        (error.kind(), text(ContextKind::InvalidArg))
+    let (ErrorKind::UnknownArgument, Some(wrong)) = (error.kind(), text(ContextKind::InvalidArg))
     else {
         return None;
     };
@@ -131,8 +132,8 @@ fn meant(error: &clap::Error) -> Option<String> {
     let wrong = wrong.split('=').next().unwrap_or_default();
     let name = nearest(wrong, flags.iter().map(String::as_str))?;
     let setting = crate::settings::find(name.trim_start_matches('-'));
-    Some(setting.map_or_else(
-        || name.to_owned(),
-        |setting| format!("{name} ({})", setting.allowed()),
-    ))
+    Some(
+        setting
+            .map_or_else(|| name.to_owned(), |setting| format!("{name} ({})", setting.allowed())),
+    )
 }

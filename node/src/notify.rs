@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Sends `state` to the manager if there is one; a manager that does not listen stops no node.
-pub fn tell(state: &str) {
+pub(crate) fn tell(state: &str) {
     let _ = send(state);
 }
 

@@ -110,8 +110,7 @@ pub fn with_settings(command: Command) -> Command {
         let help = setting.help();
         let first = help.split_inclusive(". ").next().unwrap_or_default();
         let short = first.trim_end_matches(['.', ' ']).to_owned();
-        let (allowed, default, variable) =
-            (setting.allowed(), setting.default, setting.variable());
+        let (allowed, default, variable) = (setting.allowed(), setting.default, setting.variable());
         Arg::new(setting.name)
             .long(setting.name)
             .value_name("VALUE")

@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn some() -> Counters {
-        let mut counters = Counters { received: 12, forwarded: 9, ..Counters::default() };
+        let mut counters = Counters::default();
+        (counters.received, counters.forwarded) = (12, 9);
         counters.drop_one(DropReason::Replay);
         counters.drop_one(DropReason::Replay);
         counters.drop_one(DropReason::PeerUnreachable);
