@@ -98,6 +98,7 @@ impl Pool {
     }
 
     /// Ends the packet in `slot`; its memory may be lent out again at once.
+    #[expect(clippy::needless_pass_by_value, reason = "taking the slot is the point")]
     pub fn give_back(&mut self, slot: Slot) {
         let index = self.class_of(slot.0);
         let class = &mut self.classes[index];

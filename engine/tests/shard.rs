@@ -18,7 +18,7 @@ use phix_engine::wire::geometry::{ALPHA, BETA};
 const UNKNOWN: KeyRotation = KeyRotation::Unknown;
 
 fn mix(key: NodeKey) -> Rig {
-    Rig::new(only(key), config(FinalHops::Drop))
+    Rig::new(only(key), &config(FinalHops::Drop))
 }
 
 fn forward(first: &NodeKey, delay: u64) -> Vec<u8> {
@@ -85,8 +85,7 @@ fn a_replay_is_dropped_once_per_replay_within_a_batch_and_across_batches() {
 fn a_replay_at_two_cores_at_once_is_dropped_exactly_once() {
     const PACKETS: usize = 200;
     let own = key(3, UNKNOWN);
-    let frames: Vec<u8> =
-        (0..PACKETS).flat_map(|_| frame(&forward(&own, 0), UNKNOWN)).collect();
+    let frames: Vec<u8> = (0..PACKETS).flat_map(|_| frame(&forward(&own, 0), UNKNOWN)).collect();
     let start = Arc::new(Barrier::new(2));
     let run = |own: NodeKey, frames: Vec<u8>, start: Arc<Barrier>| {
         let mut rig = mix(own);
@@ -161,7 +160,7 @@ fn forged_and_foreign_packets_are_dropped_by_reason() {
 fn a_final_hop_is_delivered_where_the_role_delivers() {
     let own = key(7, UNKNOWN);
     let frames = frame(&packet(own.secret.public(), None, b"hello"), UNKNOWN);
-    let mut rig = Rig::new(only(own), config(FinalHops::Deliver));
+    let mut rig = Rig::new(only(own), &config(FinalHops::Deliver));
     rig.link.incoming.extend(frames);
     rig.settle();
     assert_eq!(rig.mailbox.0, [b"hello"]);
@@ -172,7 +171,7 @@ fn a_final_hop_is_delivered_where_the_role_delivers() {
 fn each_rotation_has_its_key_and_an_unknown_one_tries_both() {
     let (odd, even) = (key(8, KeyRotation::Odd), key(9, KeyRotation::Even));
     let keys = Keys { primary: odd.clone(), secondary: Some(even.clone()) };
-    let mut rig = Rig::new(keys, config(FinalHops::Drop));
+    let mut rig = Rig::new(keys, &config(FinalHops::Drop));
     for (made_for, says) in [
         (&odd, KeyRotation::Odd),
         (&even, KeyRotation::Even),
@@ -187,7 +186,7 @@ fn each_rotation_has_its_key_and_an_unknown_one_tries_both() {
     assert_eq!(dropped(&rig, DropReason::HeaderMac), 1);
     assert_eq!([even.replay.len(), odd.replay.len()], [2, 2]);
 
-    rig.shard.set_keys(only(even.clone()));
+    rig.shard.set_keys(only(even));
     rig.link.incoming.extend(frame(&forward(&odd, 0), KeyRotation::Odd));
     rig.settle();
     assert_eq!(dropped(&rig, DropReason::KeyUnknown), 1);
@@ -213,7 +212,7 @@ fn without_slots_packets_are_counted_and_the_stream_goes_on() {
     let frames: Vec<u8> = (0..5).flat_map(|_| frame(&forward(&own, 0), UNKNOWN)).collect();
     let mut small = config(FinalHops::Drop);
     small.capacity = [0, 3, 0, 0, 0];
-    let mut rig = Rig::new(only(own.clone()), small);
+    let mut rig = Rig::new(only(own.clone()), &small);
     rig.link.incoming.extend(frames);
     rig.settle();
     assert_eq!((rig.link.sent.len(), dropped(&rig, DropReason::PoolEmpty)), (3, 2));

@@ -1,2 +1,133 @@
-//! Not yet built.
-fn main() {}
+//! The project's checks, run as `cargo xtask COMMAND`.
+
+mod ci;
+mod glob;
+mod layers;
+mod licences;
+mod metadata;
+mod modules;
+mod report;
+mod tidy;
+mod tokens;
+mod tree;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's checks.
+
+Usage: cargo xtask COMMAND [--help]
+
+Commands:
+  layers     Who may import whom: packages, rooms of the engine, places of `unsafe`
+  tidy       Lengths of files, functions and lines; dead files; comments; scripts; manifests
+  licences   Licences and sources of all dependencies, against deny.toml
+  ci         All of these, formatting, clippy and the tests, as .ci/run does
+
+Exit code: 0 if all is well, 1 if something was found, 2 if the command could not be run.";
+
+const LAYERS_HELP: &str = "\
+Checks who may import whom.
+
+Usage: cargo xtask layers
+
+* Packages: which package of the workspace may depend on which, and which crates the engine may be
+  built from.
+* Rooms: which module of the engine may name which other one, outside of tests; and that the engine
+  is without std.
+* Unsafe: the only files in which `unsafe` may stand.
+
+The tables are at the top of scripts/src/layers.rs. Change them in the commit that needs it, and say
+why.";
+
+const TIDY_HELP: &str = "\
+Checks the rules of STYLE.md that a program can check.
+
+Usage: cargo xtask tidy
+
+* Files of at most 500 lines (tests, benchmarks and tables: 800), functions of 60 lines between
+  their braces, lines of 100 characters (addresses may be longer).
+* No white space at line ends, a newline at the end of each file, no tabs in Rust.
+* No marks of unfinished work, no code in comments, no banners.
+* No Rust file that no crate reaches.
+* Every package inherits the workspace's lints; every shell script starts with `set -euo pipefail`
+  and is executable.
+* No absolute path of a machine, no registry but the default one.
+
+Looks at all files that git tracks or would track.";
+
+const LICENCES_HELP: &str = "\
+Checks licences and sources of all dependencies that are built on this machine.
+
+Usage: cargo xtask licences
+
+Reads the lists of deny.toml, so that its verdict is that of `cargo deny check licenses sources`,
+but needs neither that tool nor a network. Not checked here: advisories (`cargo deny check
+advisories`).";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(sentence) => {
+            eprintln!("xtask: {sentence}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(arguments: &[&str]) -> Result<bool, String> {
+    let Some((command, rest)) = arguments.split_first() else {
+        return Err(format!("no command given\n\n{HELP}"));
+    };
+    let check: fn(&Path) -> Result<bool, String> = match *command {
+        "--help" | "-h" | "help" => return Ok(say(HELP)),
+        "ci" if wants_help(rest) => return Ok(say(&ci::help())),
+        "ci" => return ci::run(&tree::root()?, rest),
+        "layers" if wants_help(rest) => return Ok(say(LAYERS_HELP)),
+        "tidy" if wants_help(rest) => return Ok(say(TIDY_HELP)),
+        "licences" if wants_help(rest) => return Ok(say(LICENCES_HELP)),
+        "layers" => layers::run,
+        "tidy" => tidy::run,
+        "licences" => licences::run,
+        other => return Err(format!("there is no command `{other}`\n\n{HELP}")),
+    };
+    match rest {
+        [] => check(&tree::root()?),
+        [extra, ..] => Err(format!("`{command}` takes no argument, but `{extra}` was given")),
+    }
+}
+
+fn wants_help(arguments: &[&str]) -> bool {
+    arguments.iter().any(|argument| matches!(*argument, "--help" | "-h"))
+}
+
+fn say(text: &str) -> bool {
+    println!("{text}");
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_explains_itself() {
+        assert_eq!(dispatch(&["--help"]), Ok(true));
+        for command in ["ci", "layers", "tidy", "licences"] {
+            assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
+            assert_eq!(dispatch(&[command, "--help"]), Ok(true));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_a_sentence() {
+        assert!(dispatch(&[]).is_err());
+        assert!(dispatch(&["tidi"]).unwrap_err().starts_with("there is no command `tidi`"));
+        assert!(dispatch(&["tidy", "node"]).unwrap_err().contains("takes no argument"));
+        assert!(dispatch(&["ci", "clipy"]).unwrap_err().contains("there is no step `clipy`"));
+    }
+}

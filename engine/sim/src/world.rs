@@ -215,7 +215,7 @@ fn shard(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Sha
         kernels: PORTABLE,
         seed: bytes(random),
     };
-    Shard::new(shard, Keys { primary: key, secondary: None }, Time::ZERO)
+    Shard::new(&shard, Keys { primary: key, secondary: None }, Time::ZERO)
 }
 
 /// Puts every packet of the sender on its way: one connection to each node, never broken.
@@ -228,9 +228,8 @@ fn send_all(
     let keys: Vec<[u8; 32]> =
         secrets.iter().map(|&secret| NodeSecret::from_bytes(secret).public()).collect();
     let connections: Vec<u64> = secrets.iter().map(|_| network.number()).collect();
-    let mut times: Vec<u64> = (0..config.packets)
-        .map(|_| random.random_range(0..=config.within.as_nanos()))
-        .collect();
+    let mut times: Vec<u64> =
+        (0..config.packets).map(|_| random.random_range(0..=config.within.as_nanos())).collect();
     times.sort_unstable();
     let mut expected = Vec::with_capacity(times.len());
     for (number, nanos) in times.into_iter().enumerate() {

@@ -116,7 +116,7 @@ impl Shard {
     ///
     /// # Panics
     /// If `config.batch` is zero or exceeds [`BATCH_MAX`].
-    pub fn new(config: Config, keys: Keys, start: Time) -> Self {
+    pub fn new(config: &Config, keys: Keys, start: Time) -> Self {
         assert!((1..=BATCH_MAX).contains(&config.batch), "batch out of range");
         let pool = Pool::new(config.capacity);
         let capacity = pool.capacity();

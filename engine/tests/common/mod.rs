@@ -28,11 +28,11 @@ use x25519_dalek::PublicKey;
 
 /// One connection in, and next hops that take everything at once.
 #[derive(Default)]
-pub struct Straight {
-    pub incoming: VecDeque<u8>,
-    pub sent: Vec<(SocketAddr, Vec<u8>)>,
+pub(crate) struct Straight {
+    pub(crate) incoming: VecDeque<u8>,
+    pub(crate) sent: Vec<(SocketAddr, Vec<u8>)>,
     /// Next hops take nothing while this is set.
-    pub stalled: bool,
+    pub(crate) stalled: bool,
     assembler: Assembler,
     peers: Vec<(PeerId, SocketAddr)>,
     completed: VecDeque<Completion>,
@@ -76,7 +76,7 @@ impl Link for Straight {
 
 /// Messages that were delivered.
 #[derive(Default)]
-pub struct Mailbox(pub Vec<Vec<u8>>);
+pub(crate) struct Mailbox(pub(crate) Vec<Vec<u8>>);
 
 impl Sink for Mailbox {
     fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
@@ -88,7 +88,7 @@ impl Sink for Mailbox {
 
 /// A clock that the test sets.
 #[derive(Default)]
-pub struct Hand(pub Cell<Time>);
+pub(crate) struct Hand(pub(crate) Cell<Time>);
 
 impl Clock for Hand {
     fn now(&self) -> Time {
@@ -97,22 +97,22 @@ impl Clock for Hand {
 }
 
 /// One node with its link, its mailbox and its clock.
-pub struct Rig {
-    pub shard: Shard,
-    pub link: Straight,
-    pub mailbox: Mailbox,
-    pub clock: Hand,
+pub(crate) struct Rig {
+    pub(crate) shard: Shard,
+    pub(crate) link: Straight,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) clock: Hand,
 }
 
 impl Rig {
-    pub fn new(keys: Keys, config: Config) -> Self {
+    pub(crate) fn new(keys: Keys, config: &Config) -> Self {
         let shard = Shard::new(config, keys, Time::ZERO);
         let (link, mailbox) = (Straight::default(), Mailbox::default());
         Self { shard, link, mailbox, clock: Hand::default() }
     }
 
     /// Takes turns at the present time until nothing moves.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
             let before = (self.shard.held(), self.shard.counters().clone(), self.link.sent.len());
             turn(&mut self.shard, &mut self.link, &mut self.mailbox, &self.clock).unwrap();
@@ -126,23 +126,23 @@ impl Rig {
     }
 
     /// Moves the clock and settles.
-    pub fn at(&mut self, time: Time) {
+    pub(crate) fn at(&mut self, time: Time) {
         self.clock.0.set(time);
         self.settle();
     }
 }
 
 /// A key with a filter of its own. `byte` makes the key.
-pub fn key(byte: u8, rotation: KeyRotation) -> NodeKey {
+pub(crate) fn key(byte: u8, rotation: KeyRotation) -> NodeKey {
     let secret = NodeSecret::from_bytes([byte; 32]);
     NodeKey { rotation, secret, replay: Arc::new(ReplayFilter::new(10_000, [byte; 32])) }
 }
 
-pub fn only(key: NodeKey) -> Keys {
+pub(crate) fn only(key: NodeKey) -> Keys {
     Keys { primary: key, secondary: None }
 }
 
-pub fn config(final_hops: FinalHops) -> Config {
+pub(crate) fn config(final_hops: FinalHops) -> Config {
     Config {
         capacity: [64, 512, 4, 4, 4],
         batch: 16,
@@ -154,13 +154,13 @@ pub fn config(final_hops: FinalHops) -> Config {
 }
 
 /// Where packets of these tests go after the node under test.
-pub fn next_hop() -> SocketAddr {
+pub(crate) fn next_hop() -> SocketAddr {
     "127.0.0.9:1789".parse().unwrap()
 }
 
 /// A Sphinx packet whose first hop has the public key `first`. With `last` it ends there; else it
 /// goes on to `to` after `delay` nanoseconds.
-pub fn packet(first: [u8; 32], to: Option<(SocketAddr, u64)>, message: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(first: [u8; 32], to: Option<(SocketAddr, u64)>, message: &[u8]) -> Vec<u8> {
     let address = |to| NodeAddressBytes::from_bytes(address::encode(to));
     let own = Node::new(address(next_hop()), PublicKey::from(first));
     let mut route = vec![own];
@@ -179,7 +179,7 @@ pub fn packet(first: [u8; 32], to: Option<(SocketAddr, u64)>, message: &[u8]) ->
 }
 
 /// The packet as a frame of the current version.
-pub fn frame(packet: &[u8], rotation: KeyRotation) -> Vec<u8> {
+pub(crate) fn frame(packet: &[u8], rotation: KeyRotation) -> Vec<u8> {
     let size = PacketSize::from_packet_len(packet.len()).unwrap();
     let mut head = [0; FRAME_HEADER_MAX];
     let front = FrameHeader::current(size, rotation).write(&mut head);

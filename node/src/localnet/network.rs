@@ -16,6 +16,7 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkChoice, LinkPlan, Refuse, Server, ServerConfig, StopReport};
 
 use crate::fault::Fault;
+use crate::server::random;
 
 /// Mix layers of a path, as Nym's clients build it.
 pub(crate) const LAYERS: usize = 3;
@@ -161,7 +162,6 @@ fn start_node<S>(
 where
     S: Sink + Send + 'static,
 {
-    let random = || crate::random::bytes::<32>();
     let secret = NodeSecret::from_bytes(random()?);
     let identity = SigningKey::from_bytes(&random()?).verifying_key();
     let public = secret.public();
