@@ -1,1 +1,35 @@
-//! Not yet built.
+//! The Linux shell around the engine: sockets, threads, the clock.
+//!
+//! A [`Server`] runs one thread per shard. Each thread owns a listener (they share one port), a
+//! shard and a link, and does nothing but take turns ([`phix_engine::shard::turn`]). Two links
+//! exist, io_uring and epoll; [`plan`] says which one this machine gets, and why.
+//!
+//! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
+//! ends), `sending` (what one vectored send still owes), `slab` (connections by generation) are
+//! written once for both links; `epoll` and `uring` are about system calls only.
+//!
+//! Invariant: `unsafe` occurs in `uring` alone, in the files that say so at their head.
+//! Invariant: nothing here logs; what happens to packets and connections is counted.
+#![cfg(target_os = "linux")]
+
+mod clock;
+mod epoll;
+mod error;
+mod inbound;
+mod line;
+mod peers;
+mod plan;
+mod published;
+mod sending;
+mod server;
+pub mod signals;
+mod slab;
+mod sockets;
+mod uring;
+mod waker;
+mod worker;
+
+pub use clock::MonotonicClock;
+pub use error::StartError;
+pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
+pub use server::{Refuse, Server, ServerConfig, StopReport};

@@ -1,0 +1,118 @@
+//! Connections in: accepted, read in turns, closed.
+
+use std::os::fd::OwnedFd;
+
+use phix_engine::intake::{Assembler, Intake};
+use rustix::event::epoll;
+use rustix::event::epoll::{EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
+
+use super::{EpollLink, INBOUND, LISTENER, watch};
+use crate::inbound::{End, readable};
+use crate::slab::Key;
+
+/// Connections accepted per turn at most, so that a flood of them leaves time for packets.
+const ACCEPTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) fd: OwnedFd,
+    assembler: Assembler,
+    in_round: bool,
+    /// The other side has sent its last byte; reading goes on until the end is reached.
+    hung_up: bool,
+}
+
+impl EpollLink {
+    pub(super) fn accept(&mut self, intake: &mut Intake<'_>) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &self.listener else { return };
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match accept_with(listener, flags) {
+                Ok(fd) => self.admit(fd, intake),
+                Err(Errno::AGAIN) => return,
+                Err(error) => {
+                    if self.gate.failed(&error.into(), self.now) {
+                        let data = EventData::new_u64(Key::NONE.pack(LISTENER));
+                        // Cannot fail for a descriptor that is watched already.
+                        let _ = epoll::modify(&self.epoll, listener, data, EventFlags::empty());
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
+        let assembler = Assembler::default();
+        let inbound = Inbound { fd, assembler, in_round: false, hung_up: false };
+        let Ok(key) = self.inbound.insert(inbound) else {
+            intake.counters.refused += 1;
+            return;
+        };
+        let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        let inbound = self.inbound.get_mut(key).expect("inserted above");
+        if watch(&self.epoll, &inbound.fd, INBOUND, key, flags).is_err() {
+            self.inbound.remove(key);
+            intake.counters.refused += 1;
+            return;
+        }
+        intake.counters.accepted += 1;
+    }
+
+    pub(super) fn readable(&mut self, key: Key, flags: EventFlags) {
+        let Some(inbound) = self.inbound.get_mut(key) else { return };
+        inbound.hung_up |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        if !inbound.in_round {
+            inbound.in_round = true;
+            self.round.push_back(key);
+        }
+    }
+
+    /// One read for each connection of the round, as long as the inbox has room.
+    pub(super) fn read_round(&mut self, intake: &mut Intake<'_>) {
+        for _ in 0..self.round.len() {
+            let limit = readable(intake.inbox.room()).min(self.buffer.len());
+            if limit == 0 {
+                return;
+            }
+            let Some(key) = self.round.pop_front() else { return };
+            match self.read(key, limit, intake) {
+                Ok(true) => self.round.push_back(key),
+                Ok(false) => {}
+                Err(end) => self.close_one(key, end, intake),
+            }
+        }
+    }
+
+    /// Reads once; says whether there may be more.
+    fn read(&mut self, key: Key, limit: usize, intake: &mut Intake<'_>) -> Result<bool, End> {
+        let Some(inbound) = self.inbound.get_mut(key) else { return Ok(false) };
+        let buffer = &mut self.buffer[..limit];
+        let count = match recv(&inbound.fd, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Err(End::Theirs),
+            Ok((count, _)) => count,
+            Err(Errno::INTR) => return Ok(true),
+            Err(Errno::AGAIN) => {
+                inbound.in_round = false;
+                return Ok(false);
+            }
+            Err(_) => return Err(End::Theirs),
+        };
+        let bytes = &buffer[..count];
+        let used = self.assembling.push(&mut inbound.assembler, bytes, intake);
+        let used = used.map_err(|_| End::Malformed)?;
+        debug_assert_eq!(used, count, "no read takes in more than the inbox has room for");
+        // A short read emptied the socket; the next byte brings an event. The end of the stream
+        // brings none if it was announced with the bytes.
+        inbound.in_round = count == limit || inbound.hung_up;
+        Ok(inbound.in_round)
+    }
+
+    pub(super) fn close_one(&mut self, key: Key, end: End, intake: &mut Intake<'_>) {
+        if let Some(mut inbound) = self.inbound.remove(key) {
+            self.assembling.finish(&mut inbound.assembler, end, intake);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The link over epoll: for kernels and containers where io_uring is switched off.
+//!
+//! Connections are watched edge-triggered. Those with bytes to read wait in a round; each gets one
+//! read per turn, and no read takes in more packets than the inbox has room for, so that what does
+//! not fit stays in the socket and slows its sender down.
+
+mod inbound;
+mod outbound;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use phix_engine::egress::PeerId;
+use phix_engine::intake::Intake;
+use phix_engine::limits::{PEERS_MAX, SEND_MAX};
+use phix_engine::pool::Pool;
+use phix_engine::shard::{Completion, Link, Outgoing, Wait};
+use phix_engine::units::{Span, Time};
+use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::clock::MonotonicClock;
+use crate::inbound::{Assembling, End, Gate};
+use crate::line::{Line, Parts, Timers};
+use crate::peers::{Ask, Peers};
+use crate::sending::Sending;
+use crate::slab::{Key, Slab};
+use crate::sockets::reset_on_close;
+use crate::waker::Waker;
+
+use inbound::Inbound;
+use outbound::Outbound;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+/// Bytes that one connection may deliver per turn, and that one read takes at most.
+const READ: usize = 256 * 1024;
+
+/// What an event is about, as the tag of a packed key.
+const LISTENER: u8 = 0;
+const WAKER: u8 = 1;
+const INBOUND: u8 = 2;
+const OUTBOUND: u8 = 3;
+
+/// Connections in and out, for one shard, over epoll.
+pub(crate) struct EpollLink {
+    epoll: OwnedFd,
+    listener: Option<OwnedFd>,
+    waker: Waker,
+    source: Option<IpAddr>,
+    inbound: Slab<Inbound>,
+    /// Connections that may have bytes to read, in the order of their turns.
+    round: VecDeque<Key>,
+    outbound: Slab<Outbound>,
+    peers: Peers,
+    assembling: Assembling,
+    gate: Gate,
+    timers: Timers,
+    events: Vec<Event>,
+    buffer: Box<[u8]>,
+    now: Time,
+}
+
+impl EpollLink {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&parts.listener, true)?;
+        watch(&epoll, &parts.listener, LISTENER, Key::NONE, EventFlags::IN)?;
+        watch(&epoll, &parts.waker, WAKER, Key::NONE, EventFlags::IN)?;
+        Ok(Self {
+            epoll,
+            listener: Some(parts.listener),
+            waker: parts.waker,
+            source: parts.source,
+            inbound: Slab::new(parts.connections_max),
+            round: VecDeque::with_capacity(parts.connections_max),
+            outbound: Slab::new(PEERS_MAX),
+            peers: Peers::new(parts.seed),
+            assembling: Assembling::default(),
+            gate: Gate::default(),
+            timers: Timers::default(),
+            events: Vec::with_capacity(EVENTS),
+            buffer: vec![0; READ].into(),
+            now: MonotonicClock.now(),
+        })
+    }
+
+    fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        let wait = if self.round.is_empty() { wait } else { Wait::No };
+        let others = [self.peers.next_limit(), self.gate.opens()];
+        let wait = self.timers.wait(wait, others, self.now).map(timespec);
+        self.events.clear();
+        let into = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, into, wait.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn handle(&mut self, event: Event, intake: &mut Intake<'_>) {
+        let (tag, key) = Key::unpack(event.data.u64());
+        let flags = event.flags;
+        match tag {
+            LISTENER => self.accept(intake),
+            WAKER => self.waker.clear(),
+            INBOUND => self.readable(key, flags),
+            _ => self.outbound_event(key, flags, intake.pool),
+        }
+    }
+
+    fn expire(&mut self) -> io::Result<()> {
+        for key in self.peers.expired(self.now) {
+            self.close_outbound(key);
+        }
+        if self.gate.reopen(self.now)
+            && let Some(listener) = &self.listener
+        {
+            let data = EventData::new_u64(Key::NONE.pack(LISTENER));
+            epoll::modify(&self.epoll, listener, data, EventFlags::IN)?;
+        }
+        Ok(())
+    }
+}
+
+impl Link for EpollLink {
+    type Error = io::Error;
+
+    fn receive(&mut self, mut intake: Intake<'_>, wait: Wait) -> io::Result<()> {
+        self.now = MonotonicClock.now();
+        self.wait(wait)?;
+        self.now = MonotonicClock.now();
+        for index in 0..self.events.len() {
+            self.handle(self.events[index], &mut intake);
+        }
+        self.read_round(&mut intake);
+        self.expire()
+    }
+
+    fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize {
+        self.now = now;
+        match self.peers.ask(peer, address, now) {
+            Ask::Ready(_) => return SEND_MAX,
+            Ask::Busy => {}
+            Ask::Connect => self.connect(peer, address),
+            Ask::Replace(old) => {
+                self.close_outbound(old);
+                self.connect(peer, address);
+            }
+        }
+        0
+    }
+
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+        let sending = Sending::new(packets, front, pool);
+        self.start_sending(peer, sending, pool);
+    }
+
+    fn completed(&mut self) -> Option<Completion> {
+        self.timers.completed.pop_front()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn assembling(&self) -> usize {
+        self.assembling.count()
+    }
+}
+
+impl Line for EpollLink {
+    fn alarm(&mut self, at: Option<Time>) {
+        self.timers.alarm = at;
+    }
+
+    fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
+        self.listener = None;
+        for key in self.inbound.keys() {
+            self.close_one(key, End::Stopping, &mut intake);
+        }
+        self.round.clear();
+        Ok(())
+    }
+
+    fn abort(&mut self, intake: Intake<'_>) -> io::Result<()> {
+        for key in self.inbound.keys() {
+            if let Some(inbound) = self.inbound.get_mut(key) {
+                reset_on_close(&inbound.fd);
+            }
+        }
+        self.close_inbound(intake)?;
+        for key in self.outbound.keys() {
+            if let Some(outbound) = self.outbound.get_mut(key) {
+                reset_on_close(&outbound.fd);
+            }
+            self.close_outbound(key);
+        }
+        Ok(())
+    }
+}
+
+fn watch(
+    epoll: &OwnedFd,
+    fd: impl AsFd,
+    tag: u8,
+    key: Key,
+    flags: EventFlags,
+) -> rustix::io::Result<()> {
+    epoll::add(epoll, fd, EventData::new_u64(key.pack(tag)), flags)
+}
+
+fn timespec(span: Span) -> Timespec {
+    let nanos = span.as_nanos();
+    let seconds = nanos / 1_000_000_000;
+    Timespec { tv_sec: seconds as i64, tv_nsec: (nanos % 1_000_000_000) as i64 }
+}

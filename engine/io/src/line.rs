@@ -1,0 +1,64 @@
+//! What the worker asks of a link beyond the engine's seam: the end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use phix_engine::intake::Intake;
+use phix_engine::shard::{Completion, Link, Wait};
+use phix_engine::units::{Span, Time};
+
+use crate::waker::Waker;
+
+/// What both links are made from.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) listener: OwnedFd,
+    pub(crate) waker: Waker,
+    pub(crate) connections_max: usize,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) seed: u64,
+}
+
+/// A link that can be brought to an end.
+pub(crate) trait Line: Link<Error = io::Error> {
+    /// Bounds every wait from now on.
+    fn alarm(&mut self, at: Option<Time>);
+
+    /// Stops accepting and closes all connections in.
+    fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;
+
+    /// Resets all connections, as if the process had died. Afterwards nothing is in flight.
+    fn abort(&mut self, intake: Intake<'_>) -> io::Result<()>;
+}
+
+/// What a link has to return soon for, whatever the shard allows.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    /// The worker's own bound.
+    pub(crate) alarm: Option<Time>,
+    /// Slots that the shard has not taken back yet.
+    pub(crate) completed: VecDeque<Completion>,
+}
+
+impl Timers {
+    /// How long to wait: nothing means until something happens.
+    pub(crate) fn wait(
+        &self,
+        allowed: Wait,
+        others: [Option<Time>; 2],
+        now: Time,
+    ) -> Option<Span> {
+        let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
+        let all = [until(self.alarm), until(others[0]), until(others[1])];
+        if !self.completed.is_empty() {
+            return Some(Span::ZERO);
+        }
+        match all.into_iter().fold(allowed, Wait::min) {
+            Wait::No => Some(Span::ZERO),
+            Wait::Until(time) => Some(time.since(now)),
+            Wait::Forever => None,
+        }
+    }
+}

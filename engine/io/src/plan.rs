@@ -1,0 +1,133 @@
+//! Which link this machine gets, and why.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{StartError, words};
+use crate::uring;
+
+/// The operator's choice of link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkChoice {
+    /// io_uring if it passes a self-test, else epoll.
+    #[default]
+    Auto,
+    /// io_uring, or no start at all.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// A kind of link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Completion queues: one ring per shard.
+    Uring,
+    /// Readiness: one epoll instance per shard.
+    Epoll,
+}
+
+/// The link that is used, and a sentence that says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// Which one.
+    pub kind: LinkKind,
+    /// Why.
+    pub reason: String,
+}
+
+/// A word that names no link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLink(String);
+
+impl fmt::Display for UnknownLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no link named \"{}\"; choose auto, io_uring or epoll", self.0)
+    }
+}
+
+impl std::error::Error for UnknownLink {}
+
+impl FromStr for LinkChoice {
+    type Err = UnknownLink;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLink> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "io_uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            other => Err(UnknownLink(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for LinkChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// Decides on a link. io_uring is tried out, not believed: kernels and containers differ.
+///
+/// # Errors
+/// If io_uring was demanded and does not work.
+pub fn plan(choice: LinkChoice) -> Result<LinkPlan, StartError> {
+    if choice == LinkChoice::Epoll {
+        return Ok(LinkPlan { kind: LinkKind::Epoll, reason: "epoll: as configured".to_owned() });
+    }
+    match uring::self_test() {
+        Ok(()) => {
+            let reason = format!("io_uring: kernel {} passed the self-test", kernel());
+            Ok(LinkPlan { kind: LinkKind::Uring, reason })
+        }
+        Err(failure) => {
+            let mut reason = format!("{} ({})", failure.what, words(&failure.error));
+            if failure.switched_off() {
+                reason.push_str("; io_uring is switched off here");
+            }
+            match choice {
+                LinkChoice::Uring => Err(StartError::Link { reason }),
+                _ => {
+                    Ok(LinkPlan { kind: LinkKind::Epoll, reason: format!("epoll: {reason}") })
+                }
+            }
+        }
+    }
+}
+
+fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_back() {
+        for choice in [LinkChoice::Auto, LinkChoice::Uring, LinkChoice::Epoll] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        let unknown = "iouring".parse::<LinkChoice>().unwrap_err();
+        assert!(unknown.to_string().contains("choose auto, io_uring or epoll"));
+    }
+
+    #[test]
+    fn epoll_is_never_refused() {
+        assert_eq!(plan(LinkChoice::Epoll).unwrap().kind, LinkKind::Epoll);
+        assert!(plan(LinkChoice::Auto).is_ok());
+    }
+}

@@ -1,0 +1,303 @@
+//! A node's threads: started together, counted together, stopped together.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use phix_engine::counters::Counters;
+use phix_engine::shard::{Config, Delivery, Held, Keys, Shard, Sink};
+use phix_engine::units::Time;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::clock::MonotonicClock;
+use crate::epoll::EpollLink;
+use crate::error::StartError;
+use crate::line::{Line, Parts};
+use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
+use crate::published::Published;
+use crate::sockets;
+use crate::uring::UringLink;
+use crate::waker::Waker;
+use crate::worker::{Command, Worker};
+
+/// Commands that wait for one worker at most; who gives more waits.
+const COMMANDS: usize = 4;
+
+/// How a server is built.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 leaves the port to the system.
+    pub listen: SocketAddr,
+    /// Threads, each with a shard of its own.
+    pub shards: usize,
+    /// Whether each thread stays on one core.
+    pub pin: bool,
+    /// Which link.
+    pub link: LinkChoice,
+    /// Where connections out come from; nothing leaves it to the system.
+    pub source: Option<IpAddr>,
+    /// Connections in that one shard keeps at a time.
+    pub connections_max: usize,
+    /// How long a stop may go on sending.
+    pub drain: Duration,
+    /// How each shard is built. Its seed is not used: every shard draws one of its own.
+    pub shard: Config,
+}
+
+/// How a server ended.
+#[derive(Clone, Debug)]
+pub struct StopReport {
+    /// Everything it ever counted. Nothing is held any more, so `received` is the sum of
+    /// `forwarded`, `delivered` and what was dropped.
+    pub counters: Counters,
+    /// Packets that it had to drop because it ended.
+    pub abandoned: usize,
+    /// How long the end took.
+    pub took: Duration,
+}
+
+/// A sink for nodes that are no one's final hop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refuse;
+
+impl Sink for Refuse {
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
+        false
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    thread: JoinHandle<usize>,
+    commands: SyncSender<Command>,
+    waker: Waker,
+    published: Arc<Published>,
+}
+
+/// The running threads of one node. Dropping it kills them.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    plan: LinkPlan,
+    drain: Duration,
+    handles: Vec<Handle>,
+}
+
+/// What a new thread makes its worker from.
+struct Plans<S> {
+    kind: LinkKind,
+    parts: Parts,
+    shard: Config,
+    keys: Keys,
+    sink: S,
+    cpu: Option<usize>,
+    commands: Receiver<Command>,
+    published: Arc<Published>,
+}
+
+impl Server {
+    /// Starts the threads; returns when all of them listen. `sinks` makes each shard's sink.
+    ///
+    /// # Errors
+    /// If the address, the link or the threads cannot be had. Nothing is left running then.
+    pub fn start<S: Sink + Send + 'static>(
+        config: ServerConfig,
+        keys: Keys,
+        mut sinks: impl FnMut(usize) -> S,
+    ) -> Result<Self, StartError> {
+        if config.shards == 0 {
+            return Err(StartError::NoShards);
+        }
+        let plan = plan(config.link)?;
+        let (listeners, address) = sockets::listeners(config.listen, config.shards)
+            .map_err(|error| StartError::Listen { address: config.listen, error })?;
+        let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
+        let handles = Vec::with_capacity(config.shards);
+        let mut server = Self { address, plan, drain: config.drain, handles };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
+            let keys = keys.clone();
+            server.start_one(index, listener, &config, keys, sinks(index), cpu)?;
+        }
+        Ok(server)
+    }
+
+    fn start_one<S: Sink + Send + 'static>(
+        &mut self,
+        index: usize,
+        listener: OwnedFd,
+        config: &ServerConfig,
+        keys: Keys,
+        sink: S,
+        cpu: Option<usize>,
+    ) -> Result<(), StartError> {
+        let waker = Waker::new().map_err(StartError::resources("a wake-up descriptor"))?;
+        let mut shard = config.shard.clone();
+        let mut seed = [0; 8];
+        for bytes in [&mut shard.seed[..], &mut seed[..]] {
+            getrandom::fill(bytes)
+                .map_err(|error| StartError::resources("random bytes")(error.into()))?;
+        }
+        let parts = Parts {
+            listener,
+            waker: waker.clone(),
+            connections_max: config.connections_max,
+            source: config.source,
+            seed: u64::from_ne_bytes(seed),
+        };
+        let published = Arc::new(Published::new());
+        let (commands, inbox) = sync_channel(COMMANDS);
+        let (ready, started) = sync_channel(1);
+        let plans = Plans {
+            kind: self.plan.kind,
+            parts,
+            shard,
+            keys,
+            sink,
+            cpu,
+            commands: inbox,
+            published: Arc::clone(&published),
+        };
+        let thread = Builder::new()
+            .name(format!("phix-shard-{index}"))
+            .spawn(move || plans.run(&ready))
+            .map_err(StartError::resources("a thread"))?;
+        self.handles.push(Handle { thread, commands, waker, published });
+        let died = || io::Error::other("its thread ended at once");
+        let result = started.recv().unwrap_or_else(|_| Err(died()));
+        result.map_err(StartError::resources("a link for each shard"))
+    }
+
+    /// Where it listens, with the real port.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Which link it uses, and why.
+    pub const fn link(&self) -> &LinkPlan {
+        &self.plan
+    }
+
+    /// The sum of what the shards have published last.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.handles.iter().for_each(|handle| sum.add(&handle.published.counters()));
+        sum
+    }
+
+    /// Where packets are, in all shards together.
+    pub fn held(&self) -> Held {
+        let mut sum = Held::default();
+        for held in self.handles.iter().map(|handle| handle.published.held()) {
+            sum.ready += held.ready;
+            sum.delayed += held.delayed;
+            sum.queued += held.queued;
+            sum.in_flight += held.in_flight;
+        }
+        sum
+    }
+
+    /// Why a shard has come to an end that nobody asked for, if one has. The others go on.
+    pub fn failed(&self) -> Option<String> {
+        self.handles.iter().enumerate().find_map(|(index, handle)| {
+            let reason = handle.published.failed();
+            let gone = || handle.thread.is_finished().then(|| "its thread panicked".to_owned());
+            reason.or_else(gone).map(|reason| format!("shard {index}: {reason}"))
+        })
+    }
+
+    /// Changes the keys of all shards. Packets that arrive from now on, give or take one turn, are
+    /// opened with these.
+    pub fn set_keys(&self, keys: Keys) {
+        for handle in &self.handles {
+            handle.command(Command::Keys(Box::new(keys.clone())));
+        }
+    }
+
+    /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
+    /// drain time is over, drops the rest.
+    pub fn stop(mut self) -> StopReport {
+        self.end(|drain| Command::Stop(drain))
+    }
+
+    /// Stops at once, as if the process had died: connections are reset, nothing more is sent.
+    pub fn kill(mut self) -> StopReport {
+        self.end(|_| Command::Kill)
+    }
+
+    fn end(&mut self, command: impl Fn(Duration) -> Command) -> StopReport {
+        let start = Instant::now();
+        for handle in &self.handles {
+            handle.command(command(self.drain));
+        }
+        let (mut counters, mut abandoned) = (Counters::default(), 0);
+        for handle in self.handles.drain(..) {
+            // A thread that panicked has abandoned nothing that could be counted.
+            abandoned += handle.thread.join().unwrap_or(0);
+            counters.add(&handle.published.counters());
+        }
+        StopReport { counters, abandoned, took: start.elapsed() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(|_| Command::Kill);
+    }
+}
+
+impl Handle {
+    fn command(&self, command: Command) {
+        // A worker that has ended takes no commands; `Server::failed` tells of it.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+impl<S: Sink> Plans<S> {
+    fn run(self, ready: &SyncSender<io::Result<()>>) -> usize {
+        if let Err(error) = self.cpu.map_or(Ok(()), pin) {
+            let _ = ready.send(Err(error));
+            return 0;
+        }
+        match self.kind {
+            LinkKind::Uring => self.run_over(UringLink::new, ready),
+            LinkKind::Epoll => self.run_over(EpollLink::new, ready),
+        }
+    }
+
+    fn run_over<L: Line>(
+        self,
+        link: impl FnOnce(Parts) -> io::Result<L>,
+        ready: &SyncSender<io::Result<()>>,
+    ) -> usize {
+        let Self { parts, shard, keys, sink, commands, published, .. } = self;
+        let shard = Shard::new(&shard, keys, MonotonicClock.now());
+        let link = match link(parts) {
+            Ok(link) => link,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return 0;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        let last_publication = Time::ZERO;
+        Worker { link, shard, sink, commands, published, last_publication }.run()
+    }
+}
+
+fn allowed_cpus() -> Result<Vec<usize>, StartError> {
+    let set = sched_getaffinity(None)
+        .map_err(|error| StartError::resources("the list of cores")(error.into()))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(sched_setaffinity(None, &set)?)
+}

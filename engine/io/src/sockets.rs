@@ -1,0 +1,87 @@
+//! Sockets as both links want them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 1024;
+/// How long sent bytes may go unacknowledged before the system gives the connection up. Longer
+/// than a stalled send may last, so that the link is the first to notice.
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
+
+/// The end of a connection out.
+pub(crate) fn outbound(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
+    let socket = stream(to)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    socket.set_tcp_keepalive(&keepalive())?;
+    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    Ok(socket)
+}
+
+/// One listener per shard, all on one port, which the system shares out among them. Says which
+/// port that is, for callers who leave the choice to the system.
+///
+/// # Errors
+/// If another program, or another server of this one, listens there.
+pub(crate) fn listeners(at: SocketAddr, count: usize) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
+    // The other listeners share the port with anyone who has the same user and asks; so a first
+    // one that shares it with nobody finds out whether it is free.
+    let probe = stream(at)?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&at.into())?;
+    probe.listen(1)?;
+    let at = probe.local_addr()?.as_socket().unwrap_or(at);
+    drop(probe);
+    let all: io::Result<Vec<OwnedFd>> = (0..count).map(|_| listener(at)).collect();
+    Ok((all?, at))
+}
+
+/// Accepted connections inherit what is set here.
+fn listener(at: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = stream(at)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A previous hop that vanished without a word must not hold its place for ever.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
+}
+
+/// Makes the coming close of a connection a reset, which leaves nothing to be sent behind.
+pub(crate) fn reset_on_close(connection: &impl AsFd) {
+    // Fails only on what is no connection any more, and has nothing to reset.
+    let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
+}
+
+fn stream(at: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_share_a_port_among_themselves_only() {
+        let (all, at) = listeners("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_ne!(at.port(), 0);
+        assert_eq!(listeners(at, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

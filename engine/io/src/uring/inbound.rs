@@ -1,0 +1,137 @@
+//! Connections in: accepted, filled buffers fed to their assemblers in order, ended.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use phix_engine::intake::{Assembler, Intake};
+
+use super::buffers::Filled;
+use super::ring::Event;
+use super::{Connection, Role, UringLink};
+use crate::inbound::End;
+use crate::slab::Key;
+
+/// Bytes that a next hop may send us in one connection, though by the protocol it sends none.
+const DISCARD_MAX: usize = 1 << 20;
+
+/// What a connection in brought and the inbox has not taken yet.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Bytes { key: Key, filled: Filled, used: usize },
+    End(Key),
+}
+
+impl UringLink {
+    pub(super) fn accepted(&mut self, event: Event, intake: &mut Intake<'_>) -> io::Result<()> {
+        self.accepting = event.more;
+        match (event.result, event.accepted) {
+            (Err(error), _) => {
+                self.gate.failed(&error, self.now);
+                Ok(())
+            }
+            (Ok(_), Some(fd)) if self.listener.is_some() => self.admit(fd, intake),
+            (Ok(_), _) => Ok(()),
+        }
+    }
+
+    fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
+        if self.inbound == self.inbound_max {
+            intake.counters.refused += 1;
+            return Ok(());
+        }
+        let role = Role::In { assembler: Assembler::default() };
+        let connection = Connection { fd, role, receiving: true, lent: None, closing: false };
+        let Ok(key) = self.connections.insert(connection) else {
+            intake.counters.refused += 1;
+            return Ok(());
+        };
+        self.inbound += 1;
+        intake.counters.accepted += 1;
+        let connection = self.connections.get_mut(key).expect("inserted above");
+        self.ring.receive(key, connection.fd.as_fd())
+    }
+
+    /// An event of a receive, on a connection in or out.
+    pub(super) fn received(&mut self, event: Event) -> io::Result<()> {
+        let Event { key, result, more, filled, .. } = event;
+        let Some(connection) = self.connections.get_mut(key) else {
+            unreachable!("a connection stays until its operations have ended");
+        };
+        connection.receiving = more;
+        let starved = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR];
+        let starved = |error: &io::Error| {
+            error.raw_os_error().is_some_and(|code| starved.contains(&code))
+        };
+        let ended = match &result {
+            Ok(count) => *count == 0,
+            Err(error) => !starved(error),
+        };
+        let closing = connection.closing;
+        let discard = match &mut connection.role {
+            Role::In { .. } => None,
+            Role::Out { discarded, .. } => {
+                *discarded += result.as_ref().copied().unwrap_or(0);
+                Some(*discarded > DISCARD_MAX)
+            }
+        };
+        match filled {
+            Some(filled) if closing || ended || discard.is_some() => {
+                self.ring.buffers_mut().give_back(filled);
+            }
+            Some(filled) => self.pending.push_back(Pending::Bytes { key, filled, used: 0 }),
+            None => {}
+        }
+        match discard {
+            _ if closing => self.reap(key),
+            Some(flooded) if ended || flooded => return self.lose(key),
+            None if ended => self.pending.push_back(Pending::End(key)),
+            _ if !more => self.starved.push_back(key),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Feeds waiting bytes to their assemblers, oldest first, as far as the inbox takes them.
+    pub(super) fn feed(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
+        while let Some(pending) = self.pending.pop_front() {
+            match pending {
+                Pending::End(key) => self.end(key, End::Theirs, intake)?,
+                Pending::Bytes { key, filled, used } => {
+                    let used = used + self.push(key, &filled, used, intake)?;
+                    if used < filled.len() {
+                        self.pending.push_front(Pending::Bytes { key, filled, used });
+                        return Ok(());
+                    }
+                    self.ring.buffers_mut().give_back(filled);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Feeds one buffer; says how much of it is done with.
+    fn push(
+        &mut self,
+        key: Key,
+        filled: &Filled,
+        from: usize,
+        intake: &mut Intake<'_>,
+    ) -> io::Result<usize> {
+        let bytes = &self.ring.buffers().bytes(filled)[from..];
+        let all = bytes.len();
+        let open = self.connections.get_mut(key).filter(|connection| !connection.closing);
+        let Some(Connection { role: Role::In { assembler }, .. }) = open else { return Ok(all) };
+        match self.assembling.push(assembler, bytes, intake) {
+            Ok(used) => Ok(used),
+            Err(_) => self.end(key, End::Malformed, intake).map(|()| all),
+        }
+    }
+
+    /// Ends a connection in. One that is being closed has ended before; those out are left alone.
+    pub(super) fn end(&mut self, key: Key, end: End, intake: &mut Intake<'_>) -> io::Result<()> {
+        let open = self.connections.get_mut(key).filter(|connection| !connection.closing);
+        let Some(Connection { role: Role::In { assembler }, .. }) = open else { return Ok(()) };
+        self.assembling.finish(assembler, end, intake);
+        self.close(key)
+    }
+}

@@ -1,0 +1,293 @@
+//! The link over io_uring: one ring per shard, operations that stay armed, no call per packet.
+//!
+//! Accepts and receives are multishot; receives fill buffers that the kernel picks from a ring.
+//! Filled buffers wait in the order in which they came, across all connections, until the inbox
+//! has room; while they wait the kernel has fewer, and in the end senders slow down. Sends are
+//! vectors over the slots, one under way per next hop.
+//!
+//! Invariant: a connection stays in its place until the kernel has no operation on it any more.
+//! Invariant: packets being sent belong to the ring, or to the connection's message, until the
+//! kernel has said what became of them.
+
+mod buffers;
+mod inbound;
+mod message;
+mod outbound;
+mod probe;
+mod ring;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use phix_engine::egress::PeerId;
+use phix_engine::intake::{Assembler, Intake};
+use phix_engine::limits::{PEERS_MAX, SEND_MAX};
+use phix_engine::pool::Pool;
+use phix_engine::shard::{Completion, Link, Outgoing, Wait};
+use phix_engine::units::{Span, Time};
+
+use crate::clock::MonotonicClock;
+use crate::inbound::{Assembling, End, Gate};
+use crate::line::{Line, Parts, Timers};
+use crate::peers::{Ask, Peers};
+use crate::slab::{Key, Slab};
+use crate::sockets::reset_on_close;
+use crate::waker::Waker;
+
+use inbound::Pending;
+use message::Message;
+use ring::{Event, Op, Ring};
+
+pub(crate) use probe::self_test;
+
+/// Receives are armed again when the kernel has at least this many buffers.
+const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
+/// How long an abort waits for the kernel at a time.
+const ABORT_STEP: Span = Span::from_millis(10);
+
+#[derive(Debug)]
+enum Role {
+    In { assembler: Assembler },
+    Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
+}
+
+/// A connection, in or out, and the operations that the kernel has on it.
+#[derive(Debug)]
+struct Connection {
+    fd: OwnedFd,
+    role: Role,
+    receiving: bool,
+    /// A connect or a send.
+    lent: Option<Op>,
+    closing: bool,
+}
+
+/// Connections in and out, for one shard, over io_uring.
+#[derive(Debug)]
+pub(crate) struct UringLink {
+    ring: Ring,
+    listener: Option<OwnedFd>,
+    accepting: bool,
+    waker: Waker,
+    watching: bool,
+    source: Option<IpAddr>,
+    connections: Slab<Connection>,
+    inbound: usize,
+    inbound_max: usize,
+    /// Connections whose receive has ended for want of buffers, or by itself.
+    starved: VecDeque<Key>,
+    pending: VecDeque<Pending>,
+    peers: Peers,
+    assembling: Assembling,
+    gate: Gate,
+    timers: Timers,
+    broken: Option<io::Error>,
+    now: Time,
+}
+
+impl UringLink {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        // A connection out that is being closed keeps its place for a moment beside the new one.
+        let places = parts.connections_max + 2 * PEERS_MAX;
+        Ok(Self {
+            ring: Ring::new(places)?,
+            listener: Some(parts.listener),
+            accepting: false,
+            waker: parts.waker,
+            watching: false,
+            source: parts.source,
+            connections: Slab::new(places),
+            inbound: 0,
+            inbound_max: parts.connections_max,
+            starved: VecDeque::with_capacity(places),
+            pending: VecDeque::with_capacity(places),
+            peers: Peers::new(parts.seed),
+            assembling: Assembling::default(),
+            gate: Gate::default(),
+            timers: Timers::default(),
+            broken: None,
+            now: MonotonicClock.now(),
+        })
+    }
+
+    /// Starts again what has ended and should go on.
+    fn arm(&mut self) -> io::Result<()> {
+        if !self.watching {
+            self.ring.watch(&self.waker)?;
+            self.watching = true;
+        }
+        if let Some(listener) = &self.listener
+            && !self.accepting
+            && self.gate.opens().is_none()
+        {
+            self.ring.accept(listener.as_fd())?;
+            self.accepting = true;
+        }
+        if self.ring.buffers().offered() < BUFFERS_LOW {
+            return Ok(());
+        }
+        while let Some(key) = self.starved.pop_front() {
+            if let Some(connection) = self.connections.get_mut(key)
+                && !connection.closing
+            {
+                self.ring.receive(key, connection.fd.as_fd())?;
+                connection.receiving = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, wait: Wait) -> Option<Span> {
+        let wait = if self.pending.is_empty() { wait } else { Wait::No };
+        self.timers.wait(wait, [self.peers.next_limit(), self.gate.opens()], self.now)
+    }
+
+    fn handle(&mut self, event: Event, intake: &mut Intake<'_>) -> io::Result<()> {
+        match event.op {
+            Op::Accept => self.accepted(event, intake),
+            Op::Wake => {
+                self.waker.clear();
+                self.watching = event.more;
+                Ok(())
+            }
+            Op::Receive => self.received(event),
+            Op::Connect => self.connected(event),
+            Op::Send => self.sent(event, intake.pool),
+            Op::Cancel => Ok(()),
+        }
+    }
+
+    fn handle_all(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
+        while let Some(event) = self.ring.next() {
+            self.handle(event, intake)?;
+        }
+        self.feed(intake)
+    }
+
+    fn expire(&mut self) -> io::Result<()> {
+        for key in self.peers.expired(self.now) {
+            self.close(key)?;
+        }
+        self.gate.reopen(self.now);
+        Ok(())
+    }
+
+    /// Ends the operations on a connection; it goes when the last of them has ended.
+    fn close(&mut self, key: Key) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if !connection.closing {
+            connection.closing = true;
+            if connection.receiving {
+                self.ring.cancel(Op::Receive, key)?;
+            }
+            if let Some(op) = connection.lent {
+                self.ring.cancel(op, key)?;
+            }
+        }
+        self.reap(key);
+        Ok(())
+    }
+
+    /// Closes a connection for good if it is to be closed and the kernel is done with it.
+    fn reap(&mut self, key: Key) {
+        let done = |c: &mut Connection| c.closing && !c.receiving && c.lent.is_none();
+        if self.connections.get_mut(key).is_some_and(done)
+            && let Some(connection) = self.connections.remove(key)
+            && matches!(connection.role, Role::In { .. })
+        {
+            self.inbound -= 1;
+        }
+    }
+
+    fn keep_error(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.broken.get_or_insert(error);
+        }
+    }
+}
+
+impl Link for UringLink {
+    type Error = io::Error;
+
+    fn receive(&mut self, mut intake: Intake<'_>, wait: Wait) -> io::Result<()> {
+        self.now = MonotonicClock.now();
+        self.arm()?;
+        self.ring.enter(self.wait(wait))?;
+        self.now = MonotonicClock.now();
+        self.handle_all(&mut intake)?;
+        self.expire()
+    }
+
+    fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize {
+        self.now = now;
+        match self.peers.ask(peer, address, now) {
+            Ask::Ready(_) => return SEND_MAX,
+            Ask::Busy => {}
+            Ask::Connect => {
+                let result = self.connect(peer, address);
+                self.keep_error(result);
+            }
+            Ask::Replace(old) => {
+                let result = self.close(old).and_then(|()| self.connect(peer, address));
+                self.keep_error(result);
+            }
+        }
+        0
+    }
+
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+        let result = self.start_sending(peer, packets, front, pool);
+        self.keep_error(result);
+    }
+
+    fn completed(&mut self) -> Option<Completion> {
+        self.timers.completed.pop_front()
+    }
+
+    /// Only says whether the link is broken: what is to be sent goes to the kernel with the call
+    /// that waits, which comes next.
+    fn flush(&mut self) -> io::Result<()> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn assembling(&self) -> usize {
+        self.assembling.count()
+    }
+}
+
+impl Line for UringLink {
+    fn alarm(&mut self, at: Option<Time>) {
+        self.timers.alarm = at;
+    }
+
+    fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
+        if self.accepting {
+            self.ring.cancel(Op::Accept, Key::NONE)?;
+        }
+        self.listener = None;
+        for key in self.connections.keys() {
+            self.end(key, End::Stopping, &mut intake)?;
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                reset_on_close(&connection.fd);
+            }
+        }
+        let Intake { pool, inbox, counters } = &mut intake;
+        self.close_inbound(Intake { pool, inbox, counters })?;
+        for key in self.connections.keys() {
+            self.close(key)?;
+        }
+        while self.connections.len() > 0 {
+            self.ring.enter(Some(ABORT_STEP))?;
+            self.handle_all(&mut intake)?;
+        }
+        Ok(())
+    }
+}

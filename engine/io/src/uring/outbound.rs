@@ -1,0 +1,137 @@
+//! Connections out: connected, written to, watched for their end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use phix_engine::egress::PeerId;
+use phix_engine::pool::Pool;
+use phix_engine::shard::Outgoing;
+
+use super::message::Message;
+use super::ring::{Event, Op};
+use super::{Connection, Role, UringLink};
+use crate::sending::Sending;
+use crate::slab::Key;
+use crate::sockets;
+
+impl UringLink {
+    pub(super) fn connect(&mut self, peer: PeerId, address: SocketAddr) -> io::Result<()> {
+        let Ok(socket) = sockets::outbound(address, self.source) else {
+            self.peers.refused(peer, self.now);
+            return Ok(());
+        };
+        let role = Role::Out { peer, message: None, discarded: 0 };
+        let (receiving, lent, closing) = (false, Some(Op::Connect), false);
+        let connection = Connection { fd: socket.into(), role, receiving, lent, closing };
+        let Ok(key) = self.connections.insert(connection) else {
+            self.peers.refused(peer, self.now);
+            return Ok(());
+        };
+        self.peers.connecting(peer, key, self.now);
+        let connection = self.connections.get_mut(key).expect("inserted above");
+        self.ring.connect(key, connection.fd.as_fd(), Message::new(address))
+    }
+
+    pub(super) fn connected(&mut self, event: Event) -> io::Result<()> {
+        let key = event.key;
+        let Some((peer, closing)) = self.take_back(key, event.message) else { return Ok(()) };
+        if closing {
+            self.reap(key);
+            return Ok(());
+        }
+        if event.result.is_err() {
+            return self.lose(key);
+        }
+        self.peers.connected(peer, key, self.now);
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        connection.receiving = true;
+        self.ring.receive(key, connection.fd.as_fd())
+    }
+
+    pub(super) fn start_sending(
+        &mut self,
+        peer: PeerId,
+        packets: Outgoing,
+        front: usize,
+        pool: &Pool,
+    ) -> io::Result<()> {
+        let sending = Sending::new(packets, front, pool);
+        let key = self.peers.ready(peer);
+        let Some((key, message)) = key.and_then(|key| Some((key, self.message(key)?))) else {
+            sending.finish(&mut self.timers.completed);
+            return Ok(());
+        };
+        message.sending = Some(sending);
+        self.peers.moved(peer, key, true, self.now);
+        self.go_on(key, pool)
+    }
+
+    pub(super) fn sent(&mut self, event: Event, pool: &Pool) -> io::Result<()> {
+        let key = event.key;
+        let Some((peer, closing)) = self.take_back(key, event.message) else { return Ok(()) };
+        let again = [libc::EINTR, libc::EAGAIN];
+        let taken = match event.result {
+            Ok(count) => Some(count),
+            Err(e) if e.raw_os_error().is_some_and(|code| again.contains(&code)) => Some(0),
+            Err(_) => None,
+        };
+        let message = self.message(key).expect("the message has just come back");
+        let sending = message.sending.as_mut().expect("a send that ends has packets");
+        let done = taken.is_some_and(|count| sending.advance(count));
+        if taken.is_some() && !done && !closing {
+            if taken != Some(0) {
+                self.peers.moved(peer, key, true, self.now);
+            }
+            return self.go_on(key, pool);
+        }
+        if let Some(sending) = message.sending.take() {
+            sending.finish(&mut self.timers.completed);
+        }
+        if closing {
+            self.reap(key);
+        } else if done {
+            self.peers.moved(peer, key, false, self.now);
+        } else {
+            return self.lose(key);
+        }
+        Ok(())
+    }
+
+    /// Closes a connection out that has failed.
+    pub(super) fn lose(&mut self, key: Key) -> io::Result<()> {
+        if let Some(Connection { role: Role::Out { peer, .. }, .. }) = self.connections.get_mut(key)
+        {
+            let peer = *peer;
+            self.peers.lost(peer, key, self.now);
+        }
+        self.close(key)
+    }
+
+    /// Lends the message to the kernel, aimed at what is still to be sent.
+    fn go_on(&mut self, key: Key, pool: &Pool) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let Role::Out { message, .. } = &mut connection.role else { return Ok(()) };
+        let Some(mut message) = message.take() else { return Ok(()) };
+        message.aim(pool);
+        connection.lent = Some(Op::Send);
+        self.ring.send(key, connection.fd.as_fd(), message)
+    }
+
+    /// Puts a message back where it belongs after the kernel has used it. Says whose connection
+    /// that is, and whether it is being closed.
+    fn take_back(&mut self, key: Key, returned: Option<Box<Message>>) -> Option<(PeerId, bool)> {
+        let connection = self.connections.get_mut(key)?;
+        connection.lent = None;
+        let Role::Out { peer, message, .. } = &mut connection.role else { return None };
+        *message = returned;
+        Some((*peer, connection.closing))
+    }
+
+    fn message(&mut self, key: Key) -> Option<&mut Box<Message>> {
+        match &mut self.connections.get_mut(key)?.role {
+            Role::Out { message, .. } => message.as_mut(),
+            Role::In { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The self-test: whether io_uring does on this machine what the link needs.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use phix_engine::units::Span;
+
+use super::ring::{Op, Ring};
+use crate::slab::Slab;
+
+/// How long the kernel may take to hand over bytes that are there already.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// What failed, and what the system said.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: &'static str,
+    pub(crate) error: io::Error,
+}
+
+impl Failure {
+    /// Whether it looks as if someone switched io_uring off on purpose.
+    pub(crate) fn switched_off(&self) -> bool {
+        let codes = [libc::EPERM, libc::EACCES, libc::ENOSYS];
+        self.error.raw_os_error().is_some_and(|code| codes.contains(&code))
+    }
+}
+
+/// Sets up a ring as the link does and sends bytes through a buffer ring, twice on one receive.
+pub(crate) fn self_test() -> Result<(), Failure> {
+    let failure = |what| move |error| Failure { what, error };
+    let mut ring = Ring::new(1).map_err(failure("io_uring_setup was refused"))?;
+    round_trip(&mut ring).map_err(failure("the io_uring self-test failed"))
+}
+
+fn round_trip(ring: &mut Ring) -> io::Result<()> {
+    let (mut from, to) = UnixStream::pair()?;
+    let key = Slab::new(1).insert(()).expect("a new slab has room");
+    ring.receive(key, to.as_fd())?;
+    for round in 0..2_u8 {
+        let sent: Vec<u8> = (0..200).map(|byte| byte ^ round).collect();
+        from.write_all(&sent)?;
+        if receive(ring, sent.len())? != sent {
+            return Err(io::Error::other("other bytes came than were sent"));
+        }
+    }
+    Ok(())
+}
+
+fn receive(ring: &mut Ring, len: usize) -> io::Result<Vec<u8>> {
+    let start = Instant::now();
+    let mut got = Vec::new();
+    while got.len() < len {
+        if start.elapsed() > LIMIT {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        ring.enter(Some(Span::from_millis(50)))?;
+        while let Some(event) = ring.next() {
+            if event.op != Op::Receive {
+                continue;
+            }
+            event.result?;
+            let filled = event.filled.ok_or_else(|| io::Error::other("no buffer was used"))?;
+            got.extend_from_slice(ring.buffers().bytes(&filled));
+            ring.buffers_mut().give_back(filled);
+            if !event.more {
+                return Err(io::Error::other("multishot receive ended by itself"));
+            }
+        }
+    }
+    Ok(got)
+}

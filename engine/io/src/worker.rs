@@ -1,0 +1,132 @@
+//! One shard's thread: it takes turns until it is told to stop.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
+use phix_engine::units::{Span, Time};
+
+use crate::clock::MonotonicClock;
+use crate::line::Line;
+use crate::published::Published;
+
+/// How old what is published may be while the shard is busy.
+const PUBLISH_EVERY: Span = Span::from_millis(20);
+/// How long packets that the kernel has may take at the end, after the drain is over.
+const LAST_SENDS: Span = Span::from_millis(250);
+
+/// What a server tells its workers.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Keys(Box<Keys>),
+    /// Accept nothing more, send what is due for this long, then end.
+    Stop(Duration),
+    /// End now.
+    Kill,
+}
+
+/// A shard and its link.
+///
+/// Invariant: the link is dropped before the shard, whose slots the kernel may be reading until
+/// then; fields are dropped in the order in which they stand here.
+pub(crate) struct Worker<L: Line, S: Sink> {
+    pub(crate) link: L,
+    pub(crate) shard: Shard,
+    pub(crate) sink: S,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) last_publication: Time,
+}
+
+impl<L: Line, S: Sink> Worker<L, S> {
+    /// Takes turns until a command, or the server's end, says stop. Says how many packets were
+    /// abandoned.
+    pub(crate) fn run(mut self) -> usize {
+        let result = self.turns();
+        if let Err(error) = &result {
+            self.published.fail(format!("the link failed: {error}"));
+        }
+        let abandoned = result.unwrap_or_else(|_| self.end_now());
+        self.publish();
+        abandoned
+    }
+
+    fn turns(&mut self) -> io::Result<usize> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
+                Ok(Command::Stop(drain)) => return self.drain(drain),
+                Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    return Ok(self.end_now());
+                }
+                Err(std::sync::mpsc::TryRecvError::Empty) => self.turn()?,
+            }
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.publish_in_time();
+        turn(&mut self.shard, &mut self.link, &mut self.sink, &MonotonicClock)?;
+        if cfg!(debug_assertions) {
+            self.shard.audit(self.link.assembling());
+        }
+        Ok(())
+    }
+
+    /// Sends what is due, for at most `limit`; what arrived before is taken in first.
+    fn drain(&mut self, limit: Duration) -> io::Result<usize> {
+        let limit = Span::from_nanos(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        let end = MonotonicClock.now().after(limit);
+        self.link.alarm(Some(MonotonicClock.now()));
+        self.turn()?;
+        self.link.close_inbound(self.shard.intake())?;
+        self.link.alarm(Some(end));
+        self.turn_until(end, |shard| shard.held().total() == 0)?;
+        let abandoned = self.shard.abandon();
+        let last = MonotonicClock.now().after(LAST_SENDS);
+        self.link.alarm(Some(last));
+        self.turn_until(last, |shard| shard.held().total() == 0)?;
+        Ok(abandoned + self.end_now())
+    }
+
+    /// Takes turns until `done` or `end`.
+    fn turn_until(&mut self, end: Time, done: impl Fn(&Shard) -> bool) -> io::Result<()> {
+        while !done(&self.shard) && MonotonicClock.now() < end {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Resets all connections and drops everything.
+    fn end_now(&mut self) -> usize {
+        let aborted = self.link.abort(self.shard.intake());
+        while let Some(completion) = self.link.completed() {
+            self.shard.reclaim(completion);
+        }
+        self.shard.ingest(MonotonicClock.now());
+        let abandoned = self.shard.abandon();
+        match aborted {
+            Ok(()) => self.shard.audit(self.link.assembling()),
+            Err(error) => self.published.fail(format!("the link failed at its end: {error}")),
+        }
+        abandoned
+    }
+
+    /// Publishes before the link may wait, and now and then while it may not.
+    fn publish_in_time(&mut self) {
+        if self.shard.deadline() != Wait::No {
+            return self.publish();
+        }
+        let now = MonotonicClock.now();
+        if now.since(self.last_publication) >= PUBLISH_EVERY {
+            self.last_publication = now;
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        self.published.store(self.shard.counters(), self.shard.held());
+    }
+}
