@@ -14,7 +14,8 @@ fn node(id: u8, entry: bool) -> Node {
         hostname: (id == 9).then(|| "gateway.example".into()),
         clients_wss_port: (id == 9).then_some(9001),
     };
-    let host = if id == 1 { format!("[2001:db8::{id}]:1789") } else { format!("192.0.2.{id}:1789") };
+    let host =
+        if id == 1 { format!("[2001:db8::{id}]:1789") } else { format!("192.0.2.{id}:1789") };
     Node {
         node_id: id.into(),
         mix_host: host.parse().unwrap(),
@@ -86,7 +87,8 @@ fn ours_is_read_by_theirs() {
 fn theirs_is_read_by_ours() {
     let text = serde_json::to_vec(ours().form()).unwrap();
     let theirs: NymTopology = serde_json::from_slice(&text).unwrap();
-    for text in [serde_json::to_vec(&theirs).unwrap(), serde_json::to_vec_pretty(&theirs).unwrap()] {
+    for text in [serde_json::to_vec(&theirs).unwrap(), serde_json::to_vec_pretty(&theirs).unwrap()]
+    {
         assert_eq!(topology::parse(&text, Path::new("theirs.json")).unwrap(), ours_at(&theirs));
     }
 }
