@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
-use crate::{check, init, run, topology};
+use crate::{check, demo, init, localnet, run, topology};
 
 /// One command of the program.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ struct Entry {
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
+    Entry { name: "demo", build: demo::command, run: demo::run },
+    Entry { name: "localnet", build: localnet::command, run: localnet::run },
     Entry { name: "init", build: init::command, run: init::run },
     Entry { name: "check-config", build: check::command, run: check::run },
     Entry { name: "run", build: run::command, run: run::run },

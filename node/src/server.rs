@@ -78,12 +78,12 @@ const fn kernels(choice: Crypto) -> Kernels {
 const fn choice(settings: &Settings) -> LinkChoice {
     match settings.link {
         Link::Auto => LinkChoice::Auto,
-        Link::IoUring => LinkChoice::IoUring,
+        Link::IoUring => LinkChoice::Uring,
         Link::Epoll => LinkChoice::Epoll,
     }
 }
 
-fn random() -> Result<[u8; 32], Fault> {
+pub(crate) fn random() -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
         Fault::refused(format!(
