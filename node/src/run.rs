@@ -64,11 +64,10 @@ fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server) -> String {
     let announced = settings.announce.get();
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
     format!(
-        "phix-node {}: mixing on {}{announced} with {} shards over {} ({}), sphinx key {}",
+        "phix-node {}: mixing on {}{announced} with {} shards over {}, sphinx key {}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         machine::shards(settings),
-        plan.kind,
         plan.reason,
         keys.sphinx,
     )

@@ -74,7 +74,7 @@ pub fn command(command: Command) -> Command {
         .arg(
             option("rate", "N", "Packets per second, all senders together")
                 .value_parser(value_parser!(u32).range(1..=1_000_000))
-                .default_value("2000"),
+                .default_value("1000"),
         )
         .arg(
             option("mean-delay", "TIME", "Mean delay at each mix node")

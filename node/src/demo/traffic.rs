@@ -121,12 +121,11 @@ fn opening(options: &Options, network: &Network) -> String {
         .collect();
     let (last, mixes) = addresses.split_last().expect("a network has nodes");
     format!(
-        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {} ({})\n{} regular \
+        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\n{} regular \
          packets from {} senders at {} packets/s, {} ms mean delay per mix node",
         env!("CARGO_PKG_VERSION"),
         mixes.len(),
         mixes.join(", "),
-        network.link.kind,
         network.link.reason,
         options.packets,
         options.senders,

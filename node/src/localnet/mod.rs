@@ -115,7 +115,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
 }
 
 fn usage(network: &Network, file: &Path) -> String {
-    let mut text = format!("link: {} ({})\n", network.link.kind, network.link.reason);
+    let mut text = format!("link: {}\n", network.link.reason);
     for (node, name) in network.topology.form().node_details.values().zip(network.nodes()) {
         text += &format!("  {:<20}{}\n", name.name, node.mix_host);
     }
