@@ -6,7 +6,7 @@
 mod file;
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -36,7 +36,7 @@ fn gateway() -> Node {
     }
 }
 
-fn sample() -> Topology {
+pub(crate) fn sample() -> Topology {
     let layers = [vec![node(1, 1), node(2, 2)], vec![node(3, 3)], vec![node(4, 4), node(5, 5)]];
     Topology::assemble(Metadata::now(3, 77), layers, vec![gateway()]).unwrap()
 }
