@@ -69,7 +69,7 @@ fn table(settings: &[Effective]) -> String {
 
 fn link(settings: &Settings) -> Result<String, Fault> {
     let plan = server::link(settings)?;
-    Ok(format!("link          {} ({})", plan.kind, plan.reason))
+    Ok(format!("link          {}", plan.reason))
 }
 
 /// Whether the node could listen on `address`.

@@ -5,7 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use phix_io::LinkChoice;
 
 /// A type that settings can have.
 pub trait Value: Sized {
@@ -83,9 +86,9 @@ impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
     }
 }
 
-/// A length of time of at most `MAX` seconds.
+/// A length of time of `MIN` to `MAX` seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span<const MIN: u64, const MAX: u64>(Duration);
+pub struct Span<const MIN: u64 = 0, const MAX: u64 = 86_400>(Duration);
 
 impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
     /// The length.
@@ -112,6 +115,14 @@ impl<const MIN: u64, const MAX: u64> Value for Span<MIN, MAX> {
 
     fn allowed() -> String {
         format!("a number and a unit (ms, s, m or h) such as 5s, {MIN} to {MAX} seconds altogether")
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> FromStr for Span<MIN, MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::read(text).ok_or_else(|| format!("it must be {}", Self::allowed()))
     }
 }
 
@@ -227,15 +238,14 @@ choice! {
     }
 }
 
-choice! {
-    /// Which interface to the kernel carries the packets.
-    Link {
-        /// io_uring where it works, epoll elsewhere.
-        Auto = "auto",
-        /// io_uring or nothing.
-        IoUring = "io_uring",
-        /// epoll.
-        Epoll = "epoll",
+impl Value for LinkChoice {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn allowed() -> String {
+        let words = [Self::Auto, Self::Uring, Self::Epoll].map(|link| format!("\"{link}\""));
+        alternatives(&words)
     }
 }
 
@@ -276,7 +286,7 @@ mod tests {
 
     #[test]
     fn alternatives_read_as_a_sentence() {
-        assert_eq!(Link::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
+        assert_eq!(LinkChoice::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
         assert_eq!(Role::allowed(), "\"mix\"");
     }
 }
