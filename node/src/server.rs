@@ -76,7 +76,8 @@ const fn kernels(choice: Crypto) -> Kernels {
     }
 }
 
-fn random() -> Result<[u8; 32], Fault> {
+/// 32 bytes from the system.
+pub(crate) fn random() -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
         Fault::refused(format!(

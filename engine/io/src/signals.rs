@@ -2,8 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
@@ -14,43 +14,48 @@ use signal_hook::iterator::Signals;
 /// Exit code of a process that was told twice: what shells report for SIGINT.
 const IMPATIENT: i32 = 130;
 
-/// Word of the first SIGTERM or SIGINT. A second one, while the program winds up, ends it at once.
+/// Notices that the process is told to stop, by SIGTERM or SIGINT. A second signal, while the
+/// caller winds up, ends the process at once.
 #[derive(Debug)]
 pub struct StopSignal {
-    told: Receiver<&'static str>,
+    told: Arc<AtomicBool>,
+    wake: Receiver<()>,
 }
 
 impl StopSignal {
-    /// Catches the signals from now on. To be called once in a process.
+    /// Catches the two signals from now on.
     ///
     /// # Errors
-    /// If they cannot be caught, or there is no thread to be had that waits for them.
+    /// If they cannot be caught.
     pub fn install() -> io::Result<Self> {
-        let once = Arc::new(AtomicBool::new(false));
+        let told = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            flag::register_conditional_shutdown(signal, IMPATIENT, Arc::clone(&once))?;
-            flag::register(signal, Arc::clone(&once))?;
+            flag::register_conditional_shutdown(signal, IMPATIENT, Arc::clone(&told))?;
+            flag::register(signal, Arc::clone(&told))?;
         }
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        let (tell, told) = channel();
-        thread::Builder::new().name("phix-signals".to_owned()).spawn(move || {
-            let first = signals.forever().next();
-            // Nobody may be waiting any more.
-            let _ = tell.send(if first == Some(SIGTERM) { "SIGTERM" } else { "SIGINT" });
+        let (waker, wake) = mpsc::channel();
+        thread::Builder::new().name("phix-signals".into()).spawn(move || {
+            // The receiver may be gone already; the flag says it all the same.
+            let _ = signals.forever().next().map(|_| waker.send(()));
         })?;
-        Ok(Self { told })
+        Ok(Self { told, wake })
     }
 
-    /// Waits for `time` at most; says whether the program has been told to stop, by then or before.
-    pub fn wait(&self, time: Duration) -> bool {
-        !matches!(self.told.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+    /// Waits for `limit` at most; says whether the process has been told to stop.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.told.load(Ordering::Relaxed)
+            || self.wake.recv_timeout(limit).is_ok()
+            || self.told.load(Ordering::Relaxed)
     }
 }
 
-/// Waits until the process is told to stop by SIGTERM or SIGINT, and says by which.
+/// Waits until the process is told to stop.
 ///
 /// # Errors
 /// If the signals cannot be caught.
-pub fn wait_for_stop() -> io::Result<&'static str> {
-    StopSignal::install()?.told.recv().map_err(io::Error::other)
+pub fn wait_for_stop() -> io::Result<()> {
+    let signal = StopSignal::install()?;
+    while !signal.wait(Duration::from_secs(3600)) {}
+    Ok(())
 }

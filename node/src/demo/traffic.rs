@@ -11,7 +11,7 @@ use phix_client::packet::PacketConfig;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
-use phix_engine::shard::{Clock, Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_io::{LinkPlan, MonotonicClock};

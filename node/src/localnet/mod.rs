@@ -26,7 +26,7 @@ time. Runs until SIGTERM or SIGINT; the topology file is removed then, since its
 
 Example, in two terminals:
   phix-node localnet --topology localnet.json
-  phix-client send --topology localnet.json --to self --message hello";
+  phix-client send --topology localnet.json --to ADDRESS --message hello";
 
 /// The command's arguments and help.
 pub fn command(command: Command) -> Command {

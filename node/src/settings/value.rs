@@ -5,7 +5,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use phix_io::LinkChoice;
@@ -88,7 +87,7 @@ impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
 
 /// A length of time of `MIN` to `MAX` seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span<const MIN: u64 = 0, const MAX: u64 = 86_400>(Duration);
+pub struct Span<const MIN: u64, const MAX: u64>(Duration);
 
 impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
     /// The length.
@@ -115,14 +114,6 @@ impl<const MIN: u64, const MAX: u64> Value for Span<MIN, MAX> {
 
     fn allowed() -> String {
         format!("a number and a unit (ms, s, m or h) such as 5s, {MIN} to {MAX} seconds altogether")
-    }
-}
-
-impl<const MIN: u64, const MAX: u64> FromStr for Span<MIN, MAX> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::read(text).ok_or_else(|| format!("it must be {}", Self::allowed()))
     }
 }
 
