@@ -180,6 +180,10 @@ fn refusals() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (key, file) = (at("a.key"), at("t.json"));
+    let (code, _, help) = run(&[]);
+    assert!(code == Some(2) && help.contains("Three things to try"), "{help}");
+    assert!(refusal(&["sned"]).contains("unrecognized subcommand 'sned'"));
+    assert!(refusal(&["send", "--to", "x", "--count", "1"]).contains("--topology <FILE>"));
     assert_eq!(run(&["keygen", &key]).0, Some(0));
     assert!(refusal(&["keygen", &key]).contains("exists and is kept"));
 

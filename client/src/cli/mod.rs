@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 const TEACH: &str = "\
@@ -63,11 +64,12 @@ enum Ended {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // Clap prints its own sentence, and ends with exit code 2 if that is an error.
-    let ended = match Arguments::parse().command {
-        Command::Send(arguments) => send::run(&arguments),
-        Command::Receive(arguments) => receive::run(&arguments),
-        Command::Keygen(arguments) => keygen::run(&arguments),
+    let ended = match Arguments::try_parse().map(|arguments| arguments.command) {
+        Ok(Command::Send(arguments)) => send::run(&arguments),
+        Ok(Command::Receive(arguments)) => receive::run(&arguments),
+        Ok(Command::Keygen(arguments)) => keygen::run(&arguments),
+        Err(text) if is_help(text.kind()) => text.exit(),
+        Err(error) => Err(Refusal(sentence(&error.to_string()))),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
@@ -77,6 +79,20 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Help and version, asked for or shown where nothing else was said.
+const fn is_help(kind: ErrorKind) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
+}
+
+/// What clap found wrong, without the usage that it prints below.
+fn sentence(complaint: &str) -> String {
+    let what = complaint.split("\n\nUsage:").next().unwrap_or(complaint);
+    let what = what.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = if what.contains("--help") { "" } else { "; --help explains the arguments" };
+    format!("{}{hint}", what.trim_end_matches('.'))
 }
 
 /// Prints a line of results. What cannot be printed is passed over: the exit code still tells.

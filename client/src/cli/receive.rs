@@ -66,6 +66,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// How often the shard is looked after while nothing arrives.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// What the printing end is told.
 enum Event {
     Message { destination: [u8; 32], message: Vec<u8> },
@@ -100,10 +103,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     let reason = &server.link().reason;
     note(format_args!("receiving at {} for key {public} ({reason})", server.address()));
     watch_signals(events.clone())?;
-    print_messages(arguments, &inbox);
+    let failed = print_messages(arguments, &inbox, &server);
     let counters = server.stop().counters;
     print_totals(arguments.json, &counters, unshown.load(Ordering::Relaxed));
-    Ok(Ended::Done)
+    let Some(failed) = failed else { return Ok(Ended::Done) };
+    note(format_args!("phix-client: receiving came to an end by itself: {failed}"));
+    Ok(Ended::Failed)
 }
 
 fn config(arguments: &Arguments) -> ServerConfig {
@@ -144,10 +149,22 @@ fn watch_signals(events: SyncSender<Event>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn print_messages(arguments: &Arguments, inbox: &Receiver<Event>) {
+/// Prints until there is a reason to end; says what broke, if that is the reason.
+fn print_messages(
+    arguments: &Arguments,
+    inbox: &Receiver<Event>,
+    server: &Server,
+) -> Option<String> {
     let mut shown = 0;
     while arguments.count.is_none_or(|count| shown < count) {
-        let Ok(Event::Message { destination, message }) = inbox.recv() else { return };
+        let (destination, message) = match inbox.recv_timeout(WATCH) {
+            Ok(Event::Message { destination, message }) => (destination, message),
+            Ok(Event::Stop) => return None,
+            Err(_) => match server.failed() {
+                Some(failed) => return Some(failed),
+                None => continue,
+            },
+        };
         shown += 1;
         if !arguments.json {
             say(describe(&destination, &message));
@@ -161,6 +178,7 @@ fn print_messages(arguments: &Arguments, inbox: &Receiver<Event>) {
         }
         say(line);
     }
+    None
 }
 
 fn print_totals(json: bool, counters: &Counters, unshown: u64) {

@@ -1,9 +1,10 @@
 //! `phix-client send`: one message, or a stream of probes.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use clap::{ArgGroup, Args};
 use phix_engine::units::Span;
@@ -16,6 +17,9 @@ use crate::load::{self, Plan, Timed};
 use crate::packet::{Factory, PacketConfig, SphinxVersion};
 use crate::sender::{OpenLoopSender, SenderConfig, Sent};
 use crate::topology::{self, Node, NodeId, Topology};
+
+/// Test messages that one run sends at most: their packets are built in advance, in memory.
+const COUNT_MAX: i64 = 200_000;
 
 /// Time for connections to be made before the first packet is due.
 const HEAD_START: Span = Span::from_millis(300);
@@ -53,8 +57,8 @@ pub(super) struct Arguments {
     file: Option<PathBuf>,
 
     /// Send this many test messages, which prove their own integrity.
-    #[arg(long, value_name = "N")]
-    count: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=COUNT_MAX))]
+    count: Option<u32>,
 
     /// Test messages per second, on average; the times are those of a Poisson process.
     #[arg(long, value_name = "R", default_value_t = 10.0, conflicts_with_all = ["message", "file"])]
@@ -89,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
         Some(count) => {
             let plan = Plan {
                 senders: 1,
-                packets: count,
+                packets: count as usize,
                 rate: arguments.rate,
                 packet,
                 gateway: gateway.node_id,
@@ -116,7 +120,14 @@ fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {
     let Some(path) = &arguments.file else {
         return Ok(arguments.message.clone().unwrap_or_default().into_bytes());
     };
-    fs::read(path).map_err(|error| {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // A byte more than any packet carries, so that a longer file is noticed and not read.
+        let limit = PacketSize::Extended32.message_len() as u64 + 1;
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| {
         let path = path.display();
         Refusal(match error.kind() {
             io::ErrorKind::NotFound => format!("there is no file {path} to send"),

@@ -1,8 +1,9 @@
 //! Reading and writing topology files, and what to say when that fails.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::error::Category;
@@ -72,7 +73,8 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Topology, TopologyError> {
     Topology::new(form).map_err(|fault| TopologyError::Faulty(path.to_owned(), fault))
 }
 
-/// Writes a topology into a file, which at any time holds either its old contents or the new ones.
+/// Writes a topology into a file, which at any time holds either its old contents or the new ones,
+/// and which everyone may read.
 ///
 /// # Errors
 /// If the directory or the file cannot be written.
@@ -80,22 +82,18 @@ pub fn save(topology: &Topology, path: &Path) -> Result<(), TopologyError> {
     let unwritable = |error| TopologyError::Unwritable(path.to_owned(), error);
     let text = serde_json::to_vec_pretty(topology.form()).map_err(io::Error::from);
     let text = text.map_err(unwritable)?;
-    let name = path.file_name().ok_or_else(|| unwritable(io::ErrorKind::InvalidInput.into()))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}", std::process::id()));
-    let aside = path.with_file_name(hidden);
-    let written = write_aside(&aside, &text).and_then(|()| fs::rename(&aside, path));
-    if written.is_err() {
-        // It may not exist; the error to report is the first one.
-        let _ = fs::remove_file(&aside);
-    }
-    written.map_err(unwritable)
+    write_whole(path, &text).map_err(unwritable)
 }
 
-fn write_aside(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text)?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = tempfile::Builder::new()
+        .prefix(".topology-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text)?;
+    new.write_all(b"\n")?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    Ok(())
 }
