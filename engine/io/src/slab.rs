@@ -81,6 +81,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All that is in it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|place| place.value.as_ref())
+    }
+
     /// The keys of all that is in it.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let occupied = |(index, place): (usize, &Place<T>)| {

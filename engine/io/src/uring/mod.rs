@@ -30,7 +30,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{Assembling, End, Gate};
-use crate::line::{Line, Parts, Timers};
+use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
@@ -44,8 +44,8 @@ pub(crate) use probe::self_test;
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
-/// How long an abort waits for the kernel at a time.
-const ABORT_STEP: Span = Span::from_millis(10);
+/// How long closing everything waits for the kernel at a time.
+const CLOSE_STEP: Span = Span::from_millis(10);
 
 #[derive(Debug)]
 enum Role {
@@ -273,11 +273,9 @@ impl Line for UringLink {
         Ok(())
     }
 
-    fn abort(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
-        for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get_mut(key) {
-                reset_on_close(&connection.fd);
-            }
+    fn close_all(&mut self, how: Close, mut intake: Intake<'_>) -> io::Result<()> {
+        if how == Close::Reset {
+            self.connections.iter().for_each(|connection| reset_on_close(&connection.fd));
         }
         let Intake { pool, inbox, counters } = &mut intake;
         self.close_inbound(Intake { pool, inbox, counters })?;
@@ -285,7 +283,7 @@ impl Line for UringLink {
             self.close(key)?;
         }
         while self.connections.len() > 0 {
-            self.ring.enter(Some(ABORT_STEP))?;
+            self.ring.enter(Some(CLOSE_STEP))?;
             self.handle_all(&mut intake)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use phix_engine::wire::frame::FrameVersion;
@@ -114,8 +115,17 @@ fn only_so_many_connections() {
         };
         later.write_all(&stream(&sent[1..])).unwrap();
         assert_same(read(&mut accept(&hop), 2, FrameVersion::Current), &sent);
-        assert_eq!(server.counters().accepted, 4);
+        assert_eq!(server.counters().accepted, 4, "{:?}", server.counters());
     });
+}
+
+/// Ends a test's threads also where the test fails.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -124,13 +134,14 @@ fn a_heavy_connection_leaves_room_for_a_light_one() {
         let (heavy_hop, light_hop) = (hop(), hop());
         let server = start(config(link));
         let heavy = stream(&several(400, heavy_hop.local_addr().unwrap()));
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (server, done, heavy) = (&server, &done, &heavy);
+            let _stop = SetAtEnd(done);
             // The same packets again and again: replays, so that the next hop sees each once.
             scope.spawn(move || {
                 let mut connection = connect(server);
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done.load(Ordering::Relaxed) {
                     if connection.write_all(heavy).is_err() {
                         return;
                     }
@@ -147,7 +158,6 @@ fn a_heavy_connection_leaves_room_for_a_light_one() {
             let mut from = accept(&light_hop);
             assert_same(read(&mut from, 50, FrameVersion::Current), &sent);
             assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         assert_balance(&server.kill());
     });
