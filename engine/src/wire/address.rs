@@ -47,8 +47,8 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Whether a packet can be sent to `address`: one host, one port. Port 0, unspecified, multicast
-/// and broadcast addresses are not; IPv4 in IPv6 is judged as IPv4. Private, link-local and loopback
-/// ranges pass: whether they may be next hops is for the topology to say.
+/// and broadcast addresses are not; IPv4 in IPv6 is judged as IPv4. Private, link-local and
+/// loopback ranges pass: whether they may be next hops is for the topology to say.
 pub fn routable(address: &SocketAddr) -> bool {
     let one_host = match address.ip().to_canonical() {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),

@@ -11,7 +11,7 @@ use phix_client::packet::PacketConfig;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
-use phix_engine::shard::{Clock, Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_io::{LinkPlan, MonotonicClock};
@@ -121,12 +121,11 @@ fn opening(options: &Options, network: &Network) -> String {
         .collect();
     let (last, mixes) = addresses.split_last().expect("a network has nodes");
     format!(
-        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {} ({})\n{} regular \
+        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\n{} regular \
          packets from {} senders at {} packets/s, {} ms mean delay per mix node",
         env!("CARGO_PKG_VERSION"),
         mixes.len(),
         mixes.join(", "),
-        network.link.kind,
         network.link.reason,
         options.packets,
         options.senders,
@@ -244,7 +243,8 @@ impl Watch<'_> {
     }
 }
 
-/// A line on standard error that is written over itself, only where a person watches.
+/// What goes on, on standard error: one line written over itself where a person watches, else a
+/// line now and then.
 struct Progress {
     shown: Option<Instant>,
     watched: bool,
@@ -256,14 +256,16 @@ impl Progress {
     }
 
     fn show(&mut self, text: impl FnOnce() -> String) {
-        if self.watched && self.shown.is_none_or(|shown| shown.elapsed() >= TICK) {
+        let every = if self.watched { TICK } else { 20 * TICK };
+        if self.shown.is_none_or(|shown| shown.elapsed() >= every) {
             self.shown = Some(Instant::now());
-            let _ = write!(io::stderr(), "\r\x1b[K{}", text());
+            let (before, after) = if self.watched { ("\r\x1b[K", "") } else { ("", "\n") };
+            let _ = write!(io::stderr(), "{before}{}{after}", text());
         }
     }
 
     fn end(&mut self) {
-        if self.shown.take().is_some() {
+        if self.shown.take().is_some() && self.watched {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }

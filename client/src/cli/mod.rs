@@ -1,0 +1,117 @@
+//! The command line: its commands, its help, and how a command ends.
+
+mod keygen;
+mod receive;
+mod send;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const TEACH: &str = "\
+Three things to try, with a topology file of a network that runs:
+
+  Send one message to a client, by its address:
+    phix-client send --topology topology.json --to ADDRESS --message 'hello'
+
+  Send 1000 test messages, 50 a second, in packets of 16 KiB:
+    phix-client send --topology topology.json --to ADDRESS --count 1000 --rate 50 --size ext16
+
+  Be a last hop yourself, with a key of your own, and see what arrives:
+    phix-client keygen gateway.key
+    phix-client receive --key gateway.key --listen 127.0.0.1:1789
+
+Exit codes: 0 done, 1 some packets could not be sent, 2 refused: the sentence on standard error
+says what to put right.";
+
+/// Sends and receives messages through a Sphinx mixnet that speaks the Nym wire protocol.
+#[derive(Debug, Parser)]
+#[command(name = "phix-client", version, after_help = TEACH, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Send(send::Arguments),
+    Receive(receive::Arguments),
+    Keygen(keygen::Arguments),
+}
+
+/// Why a command was refused: one sentence that says what to do.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl<E: Display> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// How a command that was not refused ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All is well.
+    Done,
+    /// Some of it failed, as the command has said.
+    Failed,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // Clap prints its own sentence, and ends with exit code 2 if that is an error.
+    let ended = match Arguments::parse().command {
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Receive(arguments) => receive::run(&arguments),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+    };
+    match ended {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::FAILURE,
+        Err(Refusal(sentence)) => {
+            note(format_args!("phix-client: {sentence}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints a line of results. What cannot be printed is passed over: the exit code still tells.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a line for the person who watches.
+fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let refused = |line: &str| Arguments::try_parse_from(line.split(' ')).is_err();
+        let send = "phix-client send --topology t --to a";
+        assert!(!refused(&format!("{send} --message x")));
+        assert!(!refused(&format!("{send} --count 3 --rate 2.5")));
+        assert!(refused(send));
+        assert!(refused(&format!("{send} --message x --file y")));
+        assert!(refused(&format!("{send} --message x --count 3")));
+        assert!(refused(&format!("{send} --message x --rate 3")));
+        assert!(refused(&format!("{send} --message x --size huge")));
+        assert!(refused(&format!("{send} --message x --mean-delay 5")));
+        assert!(refused(&format!("{send} --message x --sphinx-version 257")));
+    }
+}

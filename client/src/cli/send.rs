@@ -1,0 +1,244 @@
+//! `phix-client send`: one message, or a stream of probes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use clap::{ArgGroup, Args};
+use phix_engine::units::Span;
+use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use phix_engine::wire::geometry::PacketSize;
+use phix_io::MonotonicClock;
+
+use super::{Ended, Refusal, note, say};
+use crate::load::{self, Plan, Timed};
+use crate::packet::{Factory, PacketConfig, SphinxVersion};
+use crate::sender::{OpenLoopSender, SenderConfig, Sent};
+use crate::topology::{self, Node, NodeId, Topology};
+
+/// Time for connections to be made before the first packet is due.
+const HEAD_START: Span = Span::from_millis(300);
+
+/// Build Sphinx packets along random routes of a topology and send them to their first hops.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["message", "file", "count"])))]
+#[command(after_help = "\
+Examples:
+  phix-client send --topology topology.json --to ADDRESS --message 'hello'
+  phix-client send --topology topology.json --to ADDRESS --file letter.txt --size ext32
+  phix-client send --topology topology.json --to ADDRESS --count 1000 --rate 50 --mean-delay 15ms
+
+The message is protected by the layers of the Sphinx packet only: the last hop can read it.")]
+pub(super) struct Arguments {
+    /// Topology file in the NymTopology JSON form.
+    #[arg(long, value_name = "FILE")]
+    topology: PathBuf,
+
+    /// Whom it is for: the client's address, 32 bytes in base58, or a Nym address
+    /// CLIENT.ENCRYPTION@GATEWAY, whose gateway becomes the last hop.
+    #[arg(long, value_name = "ADDRESS")]
+    to: String,
+
+    /// Number of the node that is the last hop, instead of the address's or the first gateway.
+    #[arg(long, value_name = "ID")]
+    gateway: Option<NodeId>,
+
+    /// Send this text.
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// Send the contents of this file, in one packet.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Send this many test messages, which prove their own integrity.
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+
+    /// Test messages per second, on average; the times are those of a Poisson process.
+    #[arg(long, value_name = "R", default_value_t = 10.0, conflicts_with_all = ["message", "file"])]
+    rate: f64,
+
+    /// Size of the packets: ack carries 21 bytes, regular 2 KiB, the others what they say in KiB.
+    #[arg(long, default_value = "regular", value_parser = parse_size)]
+    #[arg(value_name = "ack|regular|ext8|ext16|ext32")]
+    size: PacketSize,
+
+    /// Mean delay at each mix, such as 50ms or 1.5s.
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_time)]
+    mean_delay: Duration,
+
+    /// Version of the Sphinx format.
+    #[arg(long, value_name = "258|259|260", default_value = "259", value_parser = parse_version)]
+    sphinx_version: SphinxVersion,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
+    let topology = topology::load(&arguments.topology)?;
+    let recipient = Recipient::parse(&arguments.to)?;
+    let gateway = choose_gateway(arguments, &topology, &recipient)?;
+    let packet = PacketConfig {
+        size: arguments.size,
+        version: arguments.sphinx_version,
+        mean_delay: arguments.mean_delay,
+        frames: FrameVersion::Current,
+        rotation: KeyRotation::from_id(topology.metadata().key_rotation_id),
+    };
+    let packets = match arguments.count {
+        Some(count) => {
+            let plan = Plan {
+                senders: 1,
+                packets: count,
+                rate: arguments.rate,
+                packet,
+                gateway: gateway.node_id,
+                destination: recipient.client,
+                seed: None,
+            };
+            load::prepare(&plan, &topology, |_| ())?.senders.remove(0)
+        }
+        None => {
+            let mut factory = Factory::new(packet);
+            let route = topology.random_route(factory.rng(), gateway);
+            let packet = factory.build(&message(arguments)?, &route, recipient.client)?;
+            vec![Timed { offset: Span::ZERO, packet }]
+        }
+    };
+    let clock = MonotonicClock;
+    let start = clock.now().after(HEAD_START);
+    let control = Arc::default();
+    let sent = OpenLoopSender::new(packets, SenderConfig::default(), clock, control).run(start);
+    Ok(report(&sent, gateway))
+}
+
+fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {
+    let Some(path) = &arguments.file else {
+        return Ok(arguments.message.clone().unwrap_or_default().into_bytes());
+    };
+    fs::read(path).map_err(|error| {
+        let path = path.display();
+        Refusal(match error.kind() {
+            io::ErrorKind::NotFound => format!("there is no file {path} to send"),
+            _ => format!("the file {path} cannot be read: {error}"),
+        })
+    })
+}
+
+fn report(sent: &Sent, gateway: &Node) -> Ended {
+    say(format_args!("sent {} towards node {}", sent.sent, gateway.node_id));
+    if sent.failed == 0 {
+        return Ended::Done;
+    }
+    let why = sent.last_error.as_deref().unwrap_or("no connection");
+    note(format_args!("{} could not be sent; the last reason was {why}", sent.failed));
+    Ended::Failed
+}
+
+/// Whom a message is for.
+struct Recipient {
+    client: [u8; 32],
+    gateway: Option<[u8; 32]>,
+}
+
+impl Recipient {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let malformed = || {
+            Refusal(format!(
+                "\"{}\" is not an address: give the 32 bytes of a client's key in base58, or a \
+                 Nym address CLIENT.ENCRYPTION@GATEWAY",
+                text.escape_debug()
+            ))
+        };
+        let key = |text: &str| -> Option<[u8; 32]> {
+            let mut key = [0; 32];
+            let len = bs58::decode(text).onto(&mut key[..]).ok()?;
+            (len == key.len()).then_some(key)
+        };
+        let parse = || match text.split_once('@') {
+            None => Some(Self { client: key(text)?, gateway: None }),
+            Some((client, gateway)) => {
+                let (client, encryption) = client.split_once('.')?;
+                key(encryption)?;
+                Some(Self { client: key(client)?, gateway: Some(key(gateway)?) })
+            }
+        };
+        parse().ok_or_else(malformed)
+    }
+}
+
+fn choose_gateway<'a>(
+    arguments: &Arguments,
+    topology: &'a Topology,
+    recipient: &Recipient,
+) -> Result<&'a Node, Refusal> {
+    let file = arguments.topology.display();
+    if let Some(id) = arguments.gateway {
+        return topology.node(id).ok_or_else(|| {
+            let known: Vec<_> = topology.entry_gateways().map(|n| n.node_id.to_string()).collect();
+            let known = known.join(", ");
+            Refusal(format!("{file} has no node {id}; its gateways are {known}"))
+        });
+    }
+    if let Some(identity) = &recipient.gateway {
+        return topology.node_by_identity(identity).ok_or_else(|| {
+            Refusal(format!("the gateway of this address is not in {file}; name one by --gateway"))
+        });
+    }
+    Ok(topology.entry_gateways().next().expect("a topology has an entry gateway"))
+}
+
+fn parse_size(text: &str) -> Result<PacketSize, String> {
+    Ok(match text {
+        "ack" => PacketSize::Ack,
+        "regular" => PacketSize::Regular,
+        "ext8" => PacketSize::Extended8,
+        "ext16" => PacketSize::Extended16,
+        "ext32" => PacketSize::Extended32,
+        _ => return Err("choose ack, regular, ext8, ext16 or ext32".into()),
+    })
+}
+
+fn parse_version(text: &str) -> Result<SphinxVersion, String> {
+    let version = text.parse().ok().and_then(SphinxVersion::from_number);
+    version.ok_or_else(|| "choose 258, 259 or 260".into())
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0)];
+    let split = |(unit, seconds)| Some((text.strip_suffix(unit)?.trim_end(), seconds));
+    let parsed = units.into_iter().find_map(split).and_then(|(number, seconds)| {
+        Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+    });
+    parsed.ok_or_else(|| "give a number and a unit, such as 50ms or 1.5s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_time("250 us"), Ok(Duration::from_micros(250)));
+        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
+        for text in ["", "5", "ms", "-1ms", "1e300s", "NaNs", "5 minutes", "infs"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn recipients() {
+        let key = |byte| bs58::encode([byte; 32]).into_string();
+        let plain = Recipient::parse(&key(1)).ok().unwrap();
+        assert_eq!((plain.client, plain.gateway), ([1; 32], None));
+        let nym = format!("{}.{}@{}", key(1), key(2), key(3));
+        let nym = Recipient::parse(&nym).ok().unwrap();
+        assert_eq!((nym.client, nym.gateway), ([1; 32], Some([3; 32])));
+        let short = bs58::encode([1; 31]).into_string();
+        for text in ["", "x", "0OIl", &short, &format!("{}@{}", key(1), key(3)), &key(1)[1..]] {
+            assert!(Recipient::parse(text).is_err(), "{text}");
+        }
+    }
+}

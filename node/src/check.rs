@@ -1,0 +1,124 @@
+//! `phix-node check-config`: all that `run` would need, tried without running.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use clap::{ArgMatches, Command};
+
+use crate::cli::say;
+use crate::fault::Fault;
+use crate::keys;
+use crate::machine::{self, readable};
+use crate::place::{self, Place};
+use crate::server;
+use crate::settings::{Effective, Settings};
+
+const TEACH: &str = "\
+Reads what `run` would read and tries what it would need: every setting from every source, the key
+files and their modes, the listen address, memory, open files, the link. Prints the settings with
+what gave each its value. Exit code 0 if `run` would start, 2 with a sentence if not.
+
+Examples:
+  phix-node check-config --dir /var/lib/phix
+  ExecStartPre=/usr/bin/phix-node check-config --dir /var/lib/phix      (in a systemd unit)";
+
+/// The command's arguments and help.
+pub fn command(command: Command) -> Command {
+    place::with_settings(place::with_config(place::with_dir(command)))
+        .about("Say whether a node would start, and with which settings")
+        .after_help(TEACH)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A sentence for each thing that would keep the node from starting.
+pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
+    let place = Place::given(matches)?;
+    let keys = keys::load(&place.keys_dir())?;
+    say(table(&place.effective));
+    say(format_args!("identity key  {}", keys.identity));
+    say(format_args!("sphinx key    {}", keys.sphinx));
+    let settings = &place.settings;
+    let findings =
+        [link(settings), address(settings.listen), memory(settings), Ok(files(settings))];
+    let mut wrong = Vec::new();
+    for finding in findings {
+        match finding {
+            Ok(line) => say(line),
+            Err(fault) => wrong.push(fault.to_string()),
+        }
+    }
+    if wrong.is_empty() {
+        say("The node would start.");
+        return Ok(());
+    }
+    Err(Fault::refused(wrong.join("\nphix-node: ")))
+}
+
+fn table(settings: &[Effective]) -> String {
+    let width = |text: fn(&Effective) -> &str| {
+        settings.iter().map(|each| text(each).len()).max().unwrap_or_default()
+    };
+    let (names, values) = (width(|each| each.setting.name), width(|each| &each.text));
+    let row = |Effective { setting, text, origin }: &Effective| {
+        format!("{:<names$}  {text:<values$}  {origin}\n", setting.name)
+    };
+    settings.iter().map(row).collect()
+}
+
+fn link(settings: &Settings) -> Result<String, Fault> {
+    let plan = server::link(settings)?;
+    Ok(format!("link          {}", plan.reason))
+}
+
+/// Whether the node could listen on `address`.
+///
+/// # Errors
+/// A sentence if it could not.
+pub fn address(address: SocketAddr) -> Result<String, Fault> {
+    let shown = format!("listen        {address} is free");
+    TcpListener::bind(address).map(|_| shown).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "stop the program that listens there (this node, perhaps) or set another --listen"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "set --listen to a port above 1023 or give the program CAP_NET_BIND_SERVICE"
+            }
+            _ => "set --listen to an address of this machine",
+        };
+        Fault::refused(format!("packets cannot be taken on {address} ({error}): {remedy}."))
+    })
+}
+
+/// Whether the machine has the memory that the settings lead to.
+///
+/// # Errors
+/// A sentence if it has not.
+pub fn memory(settings: &Settings) -> Result<String, Fault> {
+    let memory = machine::memory(settings);
+    let (packets, replay) = (readable(memory.packets), readable(memory.replay));
+    let needed = format!("up to {packets} for packets held and {replay} for packets remembered");
+    match machine::memory_available() {
+        Some(available) if available < memory.total() => Err(Fault::refused(format!(
+            "the settings lead to {needed}, and {} are available: lower replay-capacity, capacity \
+             or shards.",
+            readable(available),
+        ))),
+        Some(available) => Ok(format!("memory        {needed}, of {}", readable(available))),
+        None => Ok(format!("memory        {needed}; what is available is not known")),
+    }
+}
+
+fn files(settings: &Settings) -> String {
+    let (needed, available) = (machine::files(settings), machine::files_available());
+    let shown = format!("open files    {needed} at most, {available} allowed");
+    if needed <= available {
+        return shown;
+    }
+    format!(
+        "{shown}: connections beyond that will be refused; raise the limit (LimitNOFILE in systemd) \
+         or lower connections-max"
+    )
+}

@@ -1,0 +1,44 @@
+//! The two private keys of a node and the files that hold them.
+
+use std::path::{Path, PathBuf};
+
+use phix_client::keyfile::{self, KeyKind};
+use phix_client::topology::PublicKey;
+use phix_engine::secret::NodeSecret;
+
+use crate::fault::Fault;
+
+/// Every kind of key that a node has, with the name of its file.
+pub const FILES: [(KeyKind, &str); 2] =
+    [(KeyKind::Identity, "identity.key"), (KeyKind::Sphinx, "sphinx.key")];
+
+/// A node's keys, read from their files.
+#[derive(Debug)]
+pub struct NodeKeys {
+    /// The Ed25519 key under which the network knows the node.
+    pub identity: PublicKey,
+    /// The X25519 key that senders encrypt to.
+    pub sphinx: PublicKey,
+    /// The private part of the latter.
+    pub secret: NodeSecret,
+}
+
+/// The key files in `dir`.
+pub fn paths(dir: &Path) -> [(KeyKind, PathBuf); 2] {
+    FILES.map(|(kind, name)| (kind, dir.join(name)))
+}
+
+/// Reads the keys in `dir`.
+///
+/// # Errors
+/// If one is missing, open to others or corrupt.
+pub fn load(dir: &Path) -> Result<NodeKeys, Fault> {
+    let [identity, sphinx] =
+        paths(dir).map(|(kind, path)| keyfile::read(&path, kind).map(|secret| (kind, secret)));
+    let refused = |error: keyfile::KeyFileError| Fault::refused(format!("{error}."));
+    let (kind, secret) = identity.map_err(refused)?;
+    let identity = PublicKey(kind.public(&secret));
+    let (kind, secret) = sphinx.map_err(refused)?;
+    let sphinx = PublicKey(kind.public(&secret));
+    Ok(NodeKeys { identity, sphinx, secret: NodeSecret::from_bytes(*secret) })
+}

@@ -1,0 +1,20 @@
+//! The Phix node: commands, settings, keys and reports around the engine.
+//!
+//! No packet passes through this crate. It reads what the operator wants, builds what phix-io needs
+//! for it, waits, and says what happened.
+
+pub mod check;
+pub mod cli;
+pub mod demo;
+pub mod fault;
+pub mod init;
+pub mod keys;
+pub mod localnet;
+pub mod machine;
+mod notify;
+pub mod place;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod settings;
+pub mod topology;

@@ -1,0 +1,98 @@
+//! `phix-node run`: the node itself, from its first line to its report.
+
+use std::time::{Duration, Instant};
+
+use clap::{ArgMatches, Command};
+use phix_io::Server;
+
+use crate::cli::say;
+use crate::fault::Fault;
+use crate::keys::{self, NodeKeys};
+use crate::place::{self, Place};
+use crate::settings::Settings;
+use crate::{check, machine, notify, report, server};
+
+/// How often the main thread looks whether a shard has died.
+const WATCH: Duration = Duration::from_millis(200);
+
+const TEACH: &str = "\
+Runs until SIGTERM or SIGINT. It then takes no more packets, sends what comes due within the time
+that `drain` gives, and prints what was received, sent on and dropped, by reason. Under systemd use
+Type=notify.
+
+Examples:
+  phix-node run --dir /var/lib/phix
+  phix-node run --dir /var/lib/phix --link epoll --status-interval 10s
+  PHIX_DIR=/var/lib/phix PHIX_DRAIN=20s phix-node run";
+
+/// The command's arguments and help.
+pub fn command(command: Command) -> Command {
+    place::with_settings(place::with_config(place::with_dir(command)))
+        .about("Run a node")
+        .after_help(TEACH)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the node cannot start, or breaks while it runs.
+pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
+    let place = Place::given(matches)?;
+    let keys = keys::load(&place.keys_dir())?;
+    let settings = &place.settings;
+    check::memory(settings)?;
+    machine::prepare();
+    let stop = phix_io::StopSignal::install().map_err(|error| {
+        Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
+    })?;
+    let server = server::start(settings, &keys)?;
+    say(first_line(settings, &keys, &server));
+    notify::tell("READY=1");
+    let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));
+    notify::tell("STOPPING=1");
+    let stopped = server.stop();
+    say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
+    failed.map_or(Ok(()), |what| {
+        Err(Fault::broken(format!(
+            "a shard broke ({what}): the node has stopped, start it again and report this."
+        )))
+    })
+}
+
+fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server) -> String {
+    let plan = server.link();
+    let announced = settings.announce.get();
+    let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
+    format!(
+        "phix-node {}: mixing on {}{announced} with {} shards over {}, sphinx key {}",
+        env!("CARGO_PKG_VERSION"),
+        server.address(),
+        machine::shards(settings),
+        plan.reason,
+        keys.sphinx,
+    )
+}
+
+/// Waits until the node is told to stop, or breaks; says why it broke.
+fn watch(
+    server: &Server,
+    stop: &phix_io::StopSignal,
+    interval: Option<Duration>,
+) -> Option<String> {
+    let mut next = interval.map(|interval| Instant::now() + interval);
+    loop {
+        if stop.wait(WATCH) {
+            return None;
+        }
+        if let Some(what) = server.failed() {
+            return Some(what);
+        }
+        let now = Instant::now();
+        if let (Some(time), Some(interval)) = (next, interval)
+            && now >= time
+        {
+            say(report::line(&server.counters()));
+            next = Some(now + interval);
+        }
+    }
+}

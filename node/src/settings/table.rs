@@ -1,0 +1,150 @@
+//! The table of all settings. A row is a setting's name, its type, its default and its explanation;
+//! file, environment, flags, help and the generated configuration file all follow from it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::Setting;
+use super::value::{Auto, Count, Crypto, Frames, Link, Nothing, Off, Or, Role, Span, Value};
+
+/// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
+macro_rules! settings {
+    ($($(#[doc = $help:literal])+ $name:literal $field:ident: $type:ty = $default:literal;)+) => {
+        /// The value of every setting.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[doc = $help])+ pub $field: $type,)+
+        }
+
+        impl Settings {
+            /// Reads every setting from the text that `text` gives for its name; the name of the
+            /// setting whose text is not acceptable otherwise.
+            ///
+            /// # Errors
+            /// The first setting whose text its type does not accept.
+            pub fn read<'a>(text: impl Fn(&str) -> &'a str) -> Result<Self, &'static str> {
+                Ok(Self { $($field: <$type>::read(text($name)).ok_or($name)?,)+ })
+            }
+        }
+
+        /// Every setting, in the order in which they are explained.
+        pub const TABLE: &[Setting] = &[$(Setting {
+            name: $name,
+            default: $default,
+            help: concat!($($help),+),
+            allowed: <$type as Value>::allowed,
+            accepts: |text| <$type>::read(text).is_some(),
+        }),+];
+    };
+}
+
+settings! {
+    /// What this node does for the network. A mix node takes packets in, removes one layer of
+    /// encryption from each, holds it for as long as its sender asked, and sends it on.
+    "role" role: Role = "mix";
+
+    /// Address and port on which packets come in; 0.0.0.0 takes them on every IPv4 address of the
+    /// machine, [::] on every address, IPv4 and IPv6.
+    "listen" listen: SocketAddr = "0.0.0.0:1789";
+
+    /// Address and port under which others reach this node, if that is not the one it listens on:
+    /// behind NAT, in a container, or where it listens on all addresses. `phix-node topology`
+    /// writes it into the topology file; "none" means the listen address.
+    "announce" announce: Or<Nothing, SocketAddr> = "none";
+
+    /// Directory of the two key files, identity.key and sphinx.key. A relative path starts at the
+    /// directory of the configuration file.
+    "keys-dir" keys_dir: PathBuf = "keys";
+
+    /// Threads that carry packets. "auto" takes one per processor core; fewer leave cores to other
+    /// programs. What is said below to be per shard is needed once for each of them.
+    "shards" shards: Or<Auto, Count<1, 256>> = "auto";
+
+    /// Whether each shard stays on one core. That is faster on a machine of its own and slower
+    /// where the cores are shared with other busy programs.
+    "pin" pin: bool = "false";
+
+    /// Kernel interface for the packets. "auto" takes io_uring where the kernel offers it and
+    /// epoll elsewhere, and the node says at start which it took and why; "io_uring" does not
+    /// start without it.
+    "link" link: Link = "auto";
+
+    /// Local address from which the node connects to other nodes, for machines with several;
+    /// "none" leaves the choice to the kernel.
+    "source" source: Or<Nothing, IpAddr> = "none";
+
+    /// Connections from other nodes that one shard keeps at a time; more are refused and counted.
+    /// The node raises its limit of open files as far as the system lets it, and `check-config`
+    /// says whether that is far enough.
+    "connections-max" connections_max: Count<1, 65535> = "1024";
+
+    /// Regular packets, and as many acknowledgements, that one shard can hold at a time; more are
+    /// dropped and counted. A packet is held for the delay that its sender asked for, so that
+    /// 32768 packets are enough for 300000 packets a second at 100 ms. Memory per shard: 3 KiB for
+    /// each, 96 MiB for 32768, taken only as traffic needs it.
+    "capacity" capacity: Count<64, 4_194_304> = "32768";
+
+    /// Extended packets of each of the three sizes (8, 16 and 32 KiB) that one shard can hold.
+    /// They are rare. Memory per shard: 57 KiB for each, 3.6 MiB for 64.
+    "capacity-extended" capacity_extended: Count<1, 65536> = "64";
+
+    /// Packets that are decrypted together at most; a node that is not busy never waits for a
+    /// batch to fill. "auto" takes what suits the crypto kernels.
+    "batch" batch: Or<Auto, Count<1, 64>> = "auto";
+
+    /// Frame version that the node sends; it reads both. "current" is what present Nym nodes
+    /// expect, "legacy" what nodes read that know nothing of key rotations.
+    "frames" frames: Frames = "current";
+
+    /// Packets that the node remembers, so that a packet which comes a second time is dropped.
+    /// Take the packets per second that you expect times the seconds for which the key is used:
+    /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped too, and
+    /// counted as replay_filter_full. The memory starts empty when the node starts. It takes 4
+    /// bytes for each packet at once, 200 MB for 50000000.
+    "replay-capacity" replay_capacity: Count<1_000, 100_000_000_000> = "50000000";
+
+    /// How long a node that was told to stop goes on sending the packets it holds, before it drops
+    /// the rest. Delays are 10 seconds at most.
+    "drain" drain: Span<0, 60> = "5s";
+
+    /// Crypto kernels. "auto" takes the fastest that this processor has; "portable" those that run
+    /// everywhere, for comparison.
+    "crypto" crypto: Crypto = "auto";
+
+    /// How often the running node prints one line with packets in, out and dropped by reason;
+    /// "off" prints none. Such lines say how much traffic there is when: keep them to yourself.
+    "status-interval" status_interval: Or<Off, Span<1, 86400>> = "60s";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::find;
+    use super::*;
+
+    #[test]
+    fn defaults_are_accepted() {
+        for setting in TABLE {
+            let Setting { name, default, .. } = setting;
+            assert!(setting.accepts(default), "{name} = {default}");
+        }
+        let settings = Settings::read(|name| find(name).unwrap().default).unwrap();
+        assert_eq!(settings.listen.port(), 1789);
+        assert!(settings.shards.get().is_none());
+    }
+
+    #[test]
+    fn names_have_one_spelling_and_are_explained() {
+        for (i, setting) in TABLE.iter().enumerate() {
+            assert!(setting.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+            assert!(setting.help().len() > 60 && setting.help().ends_with('.'), "{}", setting.name);
+            assert!(!setting.allowed().is_empty());
+            assert!(TABLE[..i].iter().all(|other| other.name != setting.name));
+        }
+    }
+
+    #[test]
+    fn the_wrong_text_is_named() {
+        let text = |name: &str| if name == "drain" { "soon" } else { find(name).unwrap().default };
+        assert_eq!(Settings::read(text).err(), Some("drain"));
+    }
+}

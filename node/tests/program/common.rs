@@ -1,0 +1,111 @@
+//! The program as a person would run it, and what a refusal must look like.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The program with these arguments and an empty environment.
+pub(crate) fn phix(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phix-node"));
+    command.args(args).env_clear();
+    command
+}
+
+/// A directory with a node in it that listens on a port of the kernel's choice and is small.
+pub(crate) struct Node {
+    _above: TempDir,
+    pub(crate) dir: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with these settings as well.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("node");
+        let small = ["--shards", "1", "--capacity", "256", "--replay-capacity", "1000"];
+        let mut args = vec!["init", "--dir", dir.to_str().unwrap(), "--capacity-extended", "1"];
+        args.extend(small);
+        if !settings.contains(&"--listen") {
+            args.extend(["--listen", "127.0.0.1:0"]);
+        }
+        args.extend(settings);
+        done(&phix(&args).output().unwrap());
+        Self { _above: above, dir }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.dir.to_str().unwrap()
+    }
+
+    /// The program with a command and its arguments for this node.
+    pub(crate) fn phix(&self, command: &str, args: &[&str]) -> Command {
+        let mut all = vec![command, "--dir", self.path()];
+        all.extend(args);
+        phix(&all)
+    }
+
+    /// Adds lines to the configuration file.
+    pub(crate) fn append(&self, lines: &str) {
+        let path = self.dir.join("phix-node.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text + lines).unwrap();
+    }
+
+    /// Gives one setting another value in the configuration file, as a TOML literal.
+    pub(crate) fn set(&self, name: &str, literal: &str) {
+        let path = self.dir.join("phix-node.toml");
+        let begin = format!("{name} = ");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.lines().any(|line| line.starts_with(&begin)), "{name} is in the file");
+        let line = |line: &str| match line.starts_with(&begin) {
+            true => format!("{begin}{literal}\n"),
+            false => format!("{line}\n"),
+        };
+        fs::write(path, text.lines().map(line).collect::<String>()).unwrap();
+    }
+}
+
+/// The output of a command that must have worked.
+pub(crate) fn done(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert_eq!(errors, "", "nothing to say on standard error");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Asserts that the command was refused with exit code 2 and one sentence that holds `parts`.
+pub(crate) fn refused(command: &mut Command, parts: &[&str]) {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {errors}");
+    assert_eq!(errors.lines().count(), 1, "{command:?}: one sentence: {errors}");
+    let sentence = errors.trim_end();
+    assert!(sentence.starts_with("phix-node: "), "{sentence}");
+    assert!(sentence.ends_with(['.', '?']), "{sentence}");
+    for part in parts {
+        assert!(sentence.contains(part), "{part:?} is not in: {sentence}");
+    }
+}
+
+/// Everything below `dir`, with its bytes.
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+            found.insert(path, Vec::new());
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}

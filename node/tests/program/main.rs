@@ -1,0 +1,7 @@
+//! Tests of the program itself, run as a person would run it.
+
+mod common;
+mod help;
+mod init;
+mod refusals;
+mod run;
