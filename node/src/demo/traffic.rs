@@ -81,12 +81,8 @@ impl Sink for Receiver {
 /// Runs the demo as asked.
 pub(super) fn run(options: &Options) -> Result<Outcome, Fault> {
     let receiver = Receiver::default();
-    let plan = Plan {
-        width: options.width,
-        link: options.link,
-        port: 0,
-        drain: Duration::from_secs(1),
-    };
+    let plan =
+        Plan { width: options.width, link: options.link, port: 0, drain: Duration::from_secs(1) };
     let mut network = Network::start(plan, receiver.clone())?;
     say(opening(options, &network));
     let load = prepare(options, &network)?;
