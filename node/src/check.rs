@@ -118,7 +118,7 @@ fn files(settings: &Settings) -> String {
         return shown;
     }
     format!(
-        "{shown}: connections beyond that will be refused; raise the limit (LimitNOFILE in systemd) \
+        "{shown}: connections beyond that will be refused; raise it (LimitNOFILE in systemd) \
          or lower connections-max"
     )
 }
