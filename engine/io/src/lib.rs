@@ -32,5 +32,5 @@ mod worker;
 pub use clock::MonotonicClock;
 pub use error::StartError;
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
-pub use signals::{StopSignal, wait_for_stop};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
+pub use signals::{StopSignal, wait_for_stop};

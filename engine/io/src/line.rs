@@ -53,12 +53,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// How long to wait: nothing means until something happens.
-    pub(crate) fn wait(
-        &self,
-        allowed: Wait,
-        others: [Option<Time>; 2],
-        now: Time,
-    ) -> Option<Span> {
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 2], now: Time) -> Option<Span> {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
         let all = [until(self.alarm), until(others[0]), until(others[1])];
         if !self.completed.is_empty() {

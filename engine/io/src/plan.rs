@@ -100,9 +100,7 @@ pub fn plan(choice: LinkChoice) -> Result<LinkPlan, StartError> {
             }
             match choice {
                 LinkChoice::Uring => Err(StartError::Link { reason }),
-                _ => {
-                    Ok(LinkPlan { kind: LinkKind::Epoll, reason: format!("epoll: {reason}") })
-                }
+                _ => Ok(LinkPlan { kind: LinkKind::Epoll, reason: format!("epoll: {reason}") }),
             }
         }
     }

@@ -61,9 +61,8 @@ impl UringLink {
         connection.fed |= filled.is_some();
         let fed = connection.fed;
         let starved = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR];
-        let starved = |error: &io::Error| {
-            error.raw_os_error().is_some_and(|code| starved.contains(&code))
-        };
+        let starved =
+            |error: &io::Error| error.raw_os_error().is_some_and(|code| starved.contains(&code));
         let ended = match &result {
             Ok(count) => *count == 0,
             Err(error) => !starved(error),

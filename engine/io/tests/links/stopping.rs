@@ -44,9 +44,8 @@ fn an_absurd_delay_is_clamped_and_a_drain_is_limited() {
         config.drain = Duration::from_millis(300);
         let server = start(config);
         let day = Duration::from_secs(86_400);
-        let sent: Vec<_> = (0..5)
-            .map(|_| build(hop.local_addr().unwrap(), day, PacketSize::Regular))
-            .collect();
+        let sent: Vec<_> =
+            (0..5).map(|_| build(hop.local_addr().unwrap(), day, PacketSize::Regular)).collect();
         let _connection = send(&server, &sent);
         until(&server, "clamped", |counters| counters.delays_clamped == 5);
         let report = server.stop();
