@@ -69,7 +69,7 @@ fn table(settings: &[Effective]) -> String {
 
 fn link(settings: &Settings) -> Result<String, Fault> {
     let plan = server::link(settings)?;
-    Ok(format!("link          {} ({})", plan.kind, plan.reason))
+    Ok(format!("link          {}", plan.reason))
 }
 
 /// Whether the node could listen on `address`.
@@ -118,7 +118,7 @@ fn files(settings: &Settings) -> String {
         return shown;
     }
     format!(
-        "{shown}: connections beyond that will be refused; raise the limit (LimitNOFILE in systemd) \
+        "{shown}: connections beyond that will be refused; raise it (LimitNOFILE in systemd) \
          or lower connections-max"
     )
 }

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
-use crate::{check, init, run, topology};
+use crate::{check, demo, init, localnet, run, topology};
 
 /// One command of the program.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ struct Entry {
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
+    Entry { name: "demo", build: demo::command, run: demo::run },
+    Entry { name: "localnet", build: localnet::command, run: localnet::run },
     Entry { name: "init", build: init::command, run: init::run },
     Entry { name: "check-config", build: check::command, run: check::run },
     Entry { name: "run", build: run::command, run: run::run },
@@ -32,18 +34,18 @@ const ABOUT: &str = "A mix node of a Sphinx mixnet that speaks the Nym wire prot
 const TEACH: &str = "\
 Three ways to use it:
 
+  See it work. A whole network on this machine, with real packets, counted one by one:
+    phix-node demo
+
   Run a mix node. Make its keys and its configuration once, look them over, start it:
     phix-node init --dir /var/lib/phix --listen 0.0.0.0:1789
     phix-node check-config --dir /var/lib/phix
     phix-node run --dir /var/lib/phix
+  Each setting is explained in phix-node.toml. Its key there, say `replay-capacity`, is also the
+  flag --replay-capacity and the environment variable PHIX_REPLAY_CAPACITY.
 
-  Change a setting. Edit phix-node.toml, where each one is explained, or try it for one run;
-  the key `replay-capacity` in the file is also the flag --replay-capacity and the variable
-  PHIX_REPLAY_CAPACITY:
-    phix-node run --dir /var/lib/phix --link epoll
-    PHIX_LINK=epoll phix-node run --dir /var/lib/phix
-
-  Build a network of your own. Make several nodes and the topology file that clients read:
+  Build a network of your own. Make several nodes and the topology file that clients read, or let
+  `phix-node localnet` keep one up on this machine:
     phix-node topology --layer1 a --layer2 b --layer3 c --gateway g --out topology.json
 
 Exit codes: 0 done, 1 the node broke while it ran, 2 refused: the sentence on standard error says

@@ -5,9 +5,11 @@
 
 pub mod check;
 pub mod cli;
+pub mod demo;
 pub mod fault;
 pub mod init;
 pub mod keys;
+pub mod localnet;
 pub mod machine;
 mod notify;
 pub mod place;

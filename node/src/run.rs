@@ -60,16 +60,15 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
 }
 
 fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server) -> String {
-    let plan = server.link();
     let announced = settings.announce.get();
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
+    let shards = machine::shards(settings);
     format!(
-        "phix-node {}: mixing on {}{announced} with {} shards over {} ({}), sphinx key {}",
+        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; sphinx key {}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
-        machine::shards(settings),
-        plan.kind,
-        plan.reason,
+        if shards == 1 { "shard" } else { "shards" },
+        server.link().reason,
         keys.sphinx,
     )
 }

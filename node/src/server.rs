@@ -7,12 +7,12 @@ use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, LinkPlan, Server, ServerConfig};
+use phix_io::{LinkPlan, Server, ServerConfig};
 
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::machine;
-use crate::settings::{Crypto, Frames, Link, Settings};
+use crate::settings::{Crypto, Frames, Settings};
 
 /// Packets per batch where the settings leave it open: the portable kernels gain nothing from
 /// more, and a batch delays those behind it.
@@ -25,7 +25,7 @@ const _: () = assert!(BATCH <= BATCH_MAX);
 /// # Errors
 /// If they ask for one that does not work here.
 pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
-    phix_io::plan(choice(settings)).map_err(|error| Fault::refused(format!("{error}.")))
+    phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
 /// Starts a mix node.
@@ -37,11 +37,11 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         listen: settings.listen,
         shards: machine::shards(settings),
         pin: settings.pin,
-        link: choice(settings),
+        link: settings.link,
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
         drain: settings.drain.get(),
-        shard: shard(settings)?,
+        shard: shard(settings),
     };
     let replay = ReplayFilter::new(settings.replay_capacity.size(), random()?);
     let primary = NodeKey {
@@ -54,8 +54,8 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
-    Ok(shard::Config {
+fn shard(settings: &Settings) -> shard::Config {
+    shard::Config {
         capacity: machine::capacity(settings),
         batch: settings.batch.get().map_or(BATCH, |count| count.size()),
         frames: match settings.frames {
@@ -64,8 +64,9 @@ fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
         },
         final_hops: FinalHops::Drop,
         kernels: kernels(settings.crypto),
-        seed: random()?,
-    })
+        // Each shard of a server draws its own.
+        seed: [0; 32],
+    }
 }
 
 /// The tier of kernels; the portable one is the only one so far.
@@ -75,15 +76,8 @@ const fn kernels(choice: Crypto) -> Kernels {
     }
 }
 
-const fn choice(settings: &Settings) -> LinkChoice {
-    match settings.link {
-        Link::Auto => LinkChoice::Auto,
-        Link::IoUring => LinkChoice::IoUring,
-        Link::Epoll => LinkChoice::Epoll,
-    }
-}
-
-fn random() -> Result<[u8; 32], Fault> {
+/// 32 bytes from the system.
+pub(crate) fn random() -> Result<[u8; 32], Fault> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
         Fault::refused(format!(

@@ -33,3 +33,4 @@ pub use clock::MonotonicClock;
 pub use error::StartError;
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
+pub use signals::{StopSignal, wait_for_stop};

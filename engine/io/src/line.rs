@@ -21,6 +21,15 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
 }
 
+/// What becomes of bytes that the kernel has taken and not delivered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// The kernel delivers them.
+    InOrder,
+    /// They are lost, as if the process had died: connections are reset.
+    Reset,
+}
+
 /// A link that can be brought to an end.
 pub(crate) trait Line: Link<Error = io::Error> {
     /// Bounds every wait from now on.
@@ -29,8 +38,8 @@ pub(crate) trait Line: Link<Error = io::Error> {
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;
 
-    /// Resets all connections, as if the process had died. Afterwards nothing is in flight.
-    fn abort(&mut self, intake: Intake<'_>) -> io::Result<()>;
+    /// Closes all connections. Afterwards nothing is in flight.
+    fn close_all(&mut self, how: Close, intake: Intake<'_>) -> io::Result<()>;
 }
 
 /// What a link has to return soon for, whatever the shard allows.
@@ -44,12 +53,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// How long to wait: nothing means until something happens.
-    pub(crate) fn wait(
-        &self,
-        allowed: Wait,
-        others: [Option<Time>; 2],
-        now: Time,
-    ) -> Option<Span> {
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 2], now: Time) -> Option<Span> {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
         let all = [until(self.alarm), until(others[0]), until(others[1])];
         if !self.completed.is_empty() {

@@ -88,7 +88,7 @@ pub fn plan(choice: LinkChoice) -> Result<LinkPlan, StartError> {
     if choice == LinkChoice::Epoll {
         return Ok(LinkPlan { kind: LinkKind::Epoll, reason: "epoll: as configured".to_owned() });
     }
-    match uring::self_test() {
+    match tested() {
         Ok(()) => {
             let reason = format!("io_uring: kernel {} passed the self-test", kernel());
             Ok(LinkPlan { kind: LinkKind::Uring, reason })
@@ -100,12 +100,20 @@ pub fn plan(choice: LinkChoice) -> Result<LinkPlan, StartError> {
             }
             match choice {
                 LinkChoice::Uring => Err(StartError::Link { reason }),
-                _ => {
-                    Ok(LinkPlan { kind: LinkKind::Epoll, reason: format!("epoll: {reason}") })
-                }
+                _ => Ok(LinkPlan { kind: LinkKind::Epoll, reason: format!("epoll: {reason}") }),
             }
         }
     }
+}
+
+/// The self-test, on a thread of its own: the kernel interrupts calls of a thread that has had a
+/// ring, and the caller's calls are none of our business.
+fn tested() -> Result<(), uring::Failure> {
+    let thread = std::thread::Builder::new().name("phix-self-test".to_owned());
+    let failure = |error| uring::Failure { what: "the io_uring self-test cannot run", error };
+    let handle = thread.spawn(uring::self_test).map_err(failure)?;
+    let died = |_| failure(std::io::Error::other("it panicked"));
+    handle.join().unwrap_or_else(|panic| Err(died(panic)))
 }
 
 fn kernel() -> String {

@@ -55,7 +55,10 @@ impl Sending {
     pub(crate) fn finish(self, completed: &mut VecDeque<Completion>) {
         let Self { slots, ends, written, .. } = self;
         completed.extend(
-            slots.into_iter().zip(ends).map(|(slot, end)| Completion { slot, sent: end <= written }),
+            slots
+                .into_iter()
+                .zip(ends)
+                .map(|(slot, end)| Completion { slot, sent: end <= written }),
         );
     }
 }

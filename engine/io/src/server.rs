@@ -104,6 +104,7 @@ impl Server {
     ///
     /// # Errors
     /// If the address, the link or the threads cannot be had. Nothing is left running then.
+    #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn start<S: Sink + Send + 'static>(
         config: ServerConfig,
         keys: Keys,
@@ -212,6 +213,7 @@ impl Server {
 
     /// Changes the keys of all shards. Packets that arrive from now on, give or take one turn, are
     /// opened with these.
+    #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn set_keys(&self, keys: Keys) {
         for handle in &self.handles {
             handle.command(Command::Keys(Box::new(keys.clone())));
@@ -221,7 +223,7 @@ impl Server {
     /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
     /// drain time is over, drops the rest.
     pub fn stop(mut self) -> StopReport {
-        self.end(|drain| Command::Stop(drain))
+        self.end(Command::Stop)
     }
 
     /// Stops at once, as if the process had died: connections are reset, nothing more is sent.

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -11,18 +14,48 @@ use signal_hook::iterator::Signals;
 /// Exit code of a process that was told twice: what shells report for SIGINT.
 const IMPATIENT: i32 = 130;
 
-/// Waits until the process is told to stop by SIGTERM or SIGINT, and says by which. A second
-/// signal, while the caller winds up, ends the process at once.
+/// Notices that the process is told to stop, by SIGTERM or SIGINT. A second signal, while the
+/// caller winds up, ends the process at once.
+#[derive(Debug)]
+pub struct StopSignal {
+    told: Arc<AtomicBool>,
+    wake: Receiver<()>,
+}
+
+impl StopSignal {
+    /// Catches the two signals from now on.
+    ///
+    /// # Errors
+    /// If they cannot be caught.
+    pub fn install() -> io::Result<Self> {
+        let told = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_shutdown(signal, IMPATIENT, Arc::clone(&told))?;
+            flag::register(signal, Arc::clone(&told))?;
+        }
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let (waker, wake) = mpsc::channel();
+        thread::Builder::new().name("phix-signals".into()).spawn(move || {
+            // The receiver may be gone already; the flag says it all the same.
+            let _ = signals.forever().next().map(|_| waker.send(()));
+        })?;
+        Ok(Self { told, wake })
+    }
+
+    /// Waits for `limit` at most; says whether the process has been told to stop.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.told.load(Ordering::Relaxed)
+            || self.wake.recv_timeout(limit).is_ok()
+            || self.told.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until the process is told to stop.
 ///
 /// # Errors
 /// If the signals cannot be caught.
-pub fn wait_for_stop() -> io::Result<&'static str> {
-    let told = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        flag::register_conditional_shutdown(signal, IMPATIENT, Arc::clone(&told))?;
-        flag::register(signal, Arc::clone(&told))?;
-    }
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let first = signals.forever().next();
-    Ok(if first == Some(SIGTERM) { "SIGTERM" } else { "SIGINT" })
+pub fn wait_for_stop() -> io::Result<()> {
+    let signal = StopSignal::install()?;
+    while !signal.wait(Duration::from_secs(3600)) {}
+    Ok(())
 }

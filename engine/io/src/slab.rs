@@ -81,6 +81,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All that is in it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|place| place.value.as_ref())
+    }
+
     /// The keys of all that is in it.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let occupied = |(index, place): (usize, &Place<T>)| {
@@ -103,7 +108,8 @@ mod tests {
         assert_eq!(slab.remove(old), Some('a'));
         let new = slab.insert('c').unwrap();
         assert_eq!(old.index(), new.index());
-        assert_eq!((slab.get_mut(old), slab.remove(old)), (None, None));
+        assert_eq!(slab.get_mut(old), None);
+        assert_eq!(slab.remove(old), None);
         assert_eq!((slab.keys(), slab.len()), (vec![new], 1));
         assert_eq!(slab.get_mut(Key::NONE), None);
     }

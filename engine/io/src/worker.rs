@@ -9,7 +9,7 @@ use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
-use crate::line::Line;
+use crate::line::{Close, Line};
 use crate::published::Published;
 
 /// How old what is published may be while the shard is busy.
@@ -48,7 +48,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
         if let Err(error) = &result {
             self.published.fail(format!("the link failed: {error}"));
         }
-        let abandoned = result.unwrap_or_else(|_| self.end_now());
+        let abandoned = result.unwrap_or_else(|_| self.end(Close::Reset));
         self.publish();
         abandoned
     }
@@ -59,7 +59,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
                 Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
                 Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    return Ok(self.end_now());
+                    return Ok(self.end(Close::Reset));
                 }
                 Err(std::sync::mpsc::TryRecvError::Empty) => self.turn()?,
             }
@@ -88,7 +88,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
         let last = MonotonicClock.now().after(LAST_SENDS);
         self.link.alarm(Some(last));
         self.turn_until(last, |shard| shard.held().total() == 0)?;
-        Ok(abandoned + self.end_now())
+        Ok(abandoned + self.end(Close::InOrder))
     }
 
     /// Takes turns until `done` or `end`.
@@ -99,15 +99,15 @@ impl<L: Line, S: Sink> Worker<L, S> {
         Ok(())
     }
 
-    /// Resets all connections and drops everything.
-    fn end_now(&mut self) -> usize {
-        let aborted = self.link.abort(self.shard.intake());
+    /// Closes all connections and drops everything.
+    fn end(&mut self, how: Close) -> usize {
+        let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {
             self.shard.reclaim(completion);
         }
         self.shard.ingest(MonotonicClock.now());
         let abandoned = self.shard.abandon();
-        match aborted {
+        match closed {
             Ok(()) => self.shard.audit(self.link.assembling()),
             Err(error) => self.published.fail(format!("the link failed at its end: {error}")),
         }

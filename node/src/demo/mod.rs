@@ -13,7 +13,7 @@ use phix_io::LinkChoice;
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::localnet::network::{LAYERS, WIDTH_MAX};
-use crate::settings::Span;
+use crate::settings::{Span, Value};
 use report::Report;
 
 const TEACH: &str = "\
@@ -29,6 +29,9 @@ Examples:
   phix-node demo
   phix-node demo --link epoll --json demo.json --plot demo.svg
   phix-node demo --width 2 --kill 2@3s      what a node costs that dies in the middle";
+
+/// Seconds.
+const HOUR: u64 = 3_600;
 
 /// A node to end in the middle, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +74,11 @@ pub fn command(command: Command) -> Command {
         .arg(
             option("rate", "N", "Packets per second, all senders together")
                 .value_parser(value_parser!(u32).range(1..=1_000_000))
-                .default_value("2000"),
+                .default_value("1000"),
         )
         .arg(
             option("mean-delay", "TIME", "Mean delay at each mix node")
-                .value_parser(value_parser!(Span))
+                .value_parser(time)
                 .default_value("50ms"),
         )
         .arg(
@@ -132,7 +135,7 @@ impl Options {
         Ok(Self {
             packets: number("packets") as usize,
             rate: f64::from(number("rate")),
-            mean_delay: matches.get_one::<Span>("mean-delay").expect("has a default").get(),
+            mean_delay: *matches.get_one("mean-delay").expect("has a default"),
             senders: *matches.get_one("senders").expect("has a default"),
             width,
             link: *matches.get_one("link").expect("has a default"),
@@ -143,13 +146,19 @@ impl Options {
     }
 }
 
+/// Reads a mean delay; nodes would shorten most of what exceeds it.
+fn time(text: &str) -> Result<Duration, String> {
+    type MeanDelay = Span<0, 10>;
+    MeanDelay::read(text).map(MeanDelay::get).ok_or_else(MeanDelay::allowed)
+}
+
 /// Reads `2@3s`: the second mix node, after three seconds.
 fn kill(text: &str, width: usize) -> Result<Kill, Fault> {
     let mixes = LAYERS * width;
     let parsed = text.split_once('@').and_then(|(mix, after)| {
         let mix: usize = mix.parse().ok()?;
-        let after: Span = after.parse().ok()?;
-        (1..=mixes).contains(&mix).then(|| Kill { mix: mix - 1, after: after.get() })
+        let after = Span::<0, HOUR>::read(after)?.get();
+        (1..=mixes).contains(&mix).then(|| Kill { mix: mix - 1, after })
     });
     parsed.ok_or_else(|| {
         Fault::refused(format!(

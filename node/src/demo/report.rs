@@ -145,9 +145,7 @@ impl Report {
             .into_iter()
             .map(|reason| (reason.name().to_owned(), counters.dropped(reason).into()))
             .collect();
-        let measured = |sorted: &[f64]| {
-            object(|p| percentile(sorted, p))
-        };
+        let measured = |sorted: &[f64]| object(|p| percentile(sorted, p));
         let value = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "packets": self.options.packets,
@@ -182,7 +180,8 @@ impl Report {
 
     /// The plot, SVG.
     pub(super) fn svg(&self) -> String {
-        let distance = self.distance().map_or_else(String::new, |d| format!(", KS distance {d:.4}"));
+        let distance =
+            self.distance().map_or_else(String::new, |d| format!(", KS distance {d:.4}"));
         let subtitle = format!(
             "{} packets, {} packets/s, {} mix hops, {} link{distance}",
             self.outcome.tally.delivered, self.options.rate, LAYERS, self.outcome.link.kind,

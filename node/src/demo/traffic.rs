@@ -11,7 +11,7 @@ use phix_client::packet::PacketConfig;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
-use phix_engine::shard::{Clock, Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_io::{LinkPlan, MonotonicClock};
@@ -81,12 +81,8 @@ impl Sink for Receiver {
 /// Runs the demo as asked.
 pub(super) fn run(options: &Options) -> Result<Outcome, Fault> {
     let receiver = Receiver::default();
-    let plan = Plan {
-        width: options.width,
-        link: options.link,
-        port: 0,
-        drain: Duration::from_secs(1),
-    };
+    let plan =
+        Plan { width: options.width, link: options.link, port: 0, drain: Duration::from_secs(1) };
     let mut network = Network::start(plan, receiver.clone())?;
     say(opening(options, &network));
     let load = prepare(options, &network)?;
@@ -121,12 +117,11 @@ fn opening(options: &Options, network: &Network) -> String {
         .collect();
     let (last, mixes) = addresses.split_last().expect("a network has nodes");
     format!(
-        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {} ({})\n{} regular \
+        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\n{} regular \
          packets from {} senders at {} packets/s, {} ms mean delay per mix node",
         env!("CARGO_PKG_VERSION"),
         mixes.len(),
         mixes.join(", "),
-        network.link.kind,
         network.link.reason,
         options.packets,
         options.senders,

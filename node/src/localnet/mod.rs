@@ -26,7 +26,7 @@ time. Runs until SIGTERM or SIGINT; the topology file is removed then, since its
 
 Example, in two terminals:
   phix-node localnet --topology localnet.json
-  phix-client send --topology localnet.json --to self --message hello";
+  phix-client send --topology localnet.json --to ADDRESS --message hello";
 
 /// The command's arguments and help.
 pub fn command(command: Command) -> Command {
@@ -115,7 +115,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
 }
 
 fn usage(network: &Network, file: &Path) -> String {
-    let mut text = format!("link: {} ({})\n", network.link.kind, network.link.reason);
+    let mut text = format!("link: {}\n", network.link.reason);
     for (node, name) in network.topology.form().node_details.values().zip(network.nodes()) {
         text += &format!("  {:<20}{}\n", name.name, node.mix_host);
     }

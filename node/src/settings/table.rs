@@ -4,8 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use phix_io::LinkChoice;
+
 use super::Setting;
-use super::value::{Auto, Count, Crypto, Frames, Link, Nothing, Off, Or, Role, Span, Value};
+use super::value::{Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -67,7 +69,7 @@ settings! {
     /// Kernel interface for the packets. "auto" takes io_uring where the kernel offers it and
     /// epoll elsewhere, and the node says at start which it took and why; "io_uring" does not
     /// start without it.
-    "link" link: Link = "auto";
+    "link" link: LinkChoice = "auto";
 
     /// Local address from which the node connects to other nodes, for machines with several;
     /// "none" leaves the choice to the kernel.

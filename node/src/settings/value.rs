@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use phix_io::LinkChoice;
+
 /// A type that settings can have.
 pub trait Value: Sized {
     /// Reads it; nothing if the text is not one that [`Value::allowed`] describes.
@@ -83,7 +85,7 @@ impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
     }
 }
 
-/// A length of time of at most `MAX` seconds.
+/// A length of time of `MIN` to `MAX` seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<const MIN: u64, const MAX: u64>(Duration);
 
@@ -177,7 +179,11 @@ pub fn alternatives(words: &[impl fmt::Display]) -> String {
 
 /// An enum whose variants are the words that a setting accepts.
 macro_rules! choice {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
+    (
+        $(#[$meta:meta])* $name:ident {
+            $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name {
@@ -227,15 +233,14 @@ choice! {
     }
 }
 
-choice! {
-    /// Which interface to the kernel carries the packets.
-    Link {
-        /// io_uring where it works, epoll elsewhere.
-        Auto = "auto",
-        /// io_uring or nothing.
-        IoUring = "io_uring",
-        /// epoll.
-        Epoll = "epoll",
+impl Value for LinkChoice {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn allowed() -> String {
+        let words = [Self::Auto, Self::Uring, Self::Epoll].map(|link| format!("\"{link}\""));
+        alternatives(&words)
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
 
     #[test]
     fn alternatives_read_as_a_sentence() {
-        assert_eq!(Link::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
+        assert_eq!(LinkChoice::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
         assert_eq!(Role::allowed(), "\"mix\"");
     }
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// More than any refusal takes, on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with these arguments and an empty environment.
 pub(crate) fn phix(args: &[&str]) -> Command {
@@ -82,7 +86,7 @@ pub(crate) fn done(output: &Output) -> String {
 
 /// Asserts that the command was refused with exit code 2 and one sentence that holds `parts`.
 pub(crate) fn refused(command: &mut Command, parts: &[&str]) {
-    let output = command.output().unwrap();
+    let output = ended(command);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{command:?}: {errors}");
     assert_eq!(errors.lines().count(), 1, "{command:?}: one sentence: {errors}");
@@ -92,6 +96,21 @@ pub(crate) fn refused(command: &mut Command, parts: &[&str]) {
     for part in parts {
         assert!(sentence.contains(part), "{part:?} is not in: {sentence}");
     }
+}
+
+/// The output of a command that must end by itself; a node that starts instead is killed.
+fn ended(command: &mut Command) -> Output {
+    let pipes = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("{command:?} did not end: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// Everything below `dir`, with its bytes.

@@ -25,7 +25,13 @@ fn every_setting_is_explained_in_the_help() {
 #[test]
 fn the_top_level_help_teaches() {
     let help = done(&phix(&["--help"]).output().unwrap());
-    let parts = ["phix-node init --dir", "phix-node run --dir", "phix-node topology", "Exit codes"];
+    let parts = [
+        "phix-node init --dir",
+        "phix-node run --dir",
+        "phix-node topology",
+        "phix-node demo",
+        "Exit codes",
+    ];
     for part in parts {
         assert!(help.contains(part), "{part}");
     }

@@ -55,13 +55,17 @@ fn a_port_in_use() {
     let address = taken.local_addr().unwrap().to_string();
     for link in ["epoll", "auto"] {
         let args = ["--listen", &address, "--link", link];
-        refused_by_both(|_| {}, &args, &[&address, "stop the program that"]);
+        refused_by_both(|_| {}, &args, &[&address, "stop the program that", "--listen"]);
     }
 }
 
 #[test]
 fn an_address_of_another_machine() {
-    refused_by_both(|_| {}, &["--listen", "192.0.2.1:1789"], &["192.0.2.1:1789"]);
+    refused_by_both(
+        |_| {},
+        &["--listen", "192.0.2.1:1789"],
+        &["192.0.2.1:1789", "this machine", "--listen"],
+    );
 }
 
 #[test]

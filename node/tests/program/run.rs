@@ -26,7 +26,7 @@ impl Running {
 
     fn address(&self) -> SocketAddr {
         let (_, rest) = self.first.split_once("mixing on ").expect("the first line says where");
-        rest.split_whitespace().next().unwrap().parse().unwrap()
+        rest.split(';').next().unwrap().parse().unwrap()
     }
 
     /// Sends `signal`; the rest of the output, once the node has ended with exit code 0.
@@ -72,7 +72,7 @@ fn starts_says_where_and_stops_with_a_report() {
             let node = Node::new();
             let running = Running::start(&mut node.phix("run", &["--link", link]));
             assert!(running.first.starts_with("phix-node 0."), "{}", running.first);
-            for part in [&format!("over {link} ("), "1 shard", "sphinx key "] {
+            for part in [&format!("; {link}: "), "; 1 shard; ", "; sphinx key "] {
                 assert!(running.first.contains(part), "{part:?} is not in {}", running.first);
             }
             TcpStream::connect(running.address()).expect("it listens where it says");

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{Assembling, End, Gate};
-use crate::line::{Line, Parts, Timers};
+use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::sending::Sending;
 use crate::slab::{Key, Slab};
@@ -185,17 +185,13 @@ impl Line for EpollLink {
         Ok(())
     }
 
-    fn abort(&mut self, intake: Intake<'_>) -> io::Result<()> {
-        for key in self.inbound.keys() {
-            if let Some(inbound) = self.inbound.get_mut(key) {
-                reset_on_close(&inbound.fd);
-            }
+    fn close_all(&mut self, how: Close, intake: Intake<'_>) -> io::Result<()> {
+        if how == Close::Reset {
+            self.inbound.iter().for_each(|inbound| reset_on_close(&inbound.fd));
+            self.outbound.iter().for_each(|outbound| reset_on_close(&outbound.fd));
         }
         self.close_inbound(intake)?;
         for key in self.outbound.keys() {
-            if let Some(outbound) = self.outbound.get_mut(key) {
-                reset_on_close(&outbound.fd);
-            }
             self.close_outbound(key);
         }
         Ok(())

@@ -86,6 +86,7 @@ impl Buffers {
         unsafe { std::slice::from_raw_parts(start.as_ptr(), filled.len) }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the caller must not have it any longer")]
     pub(super) fn give_back(&mut self, filled: Filled) {
         let Filled { id, .. } = filled;
         self.offer(id);

@@ -40,7 +40,7 @@ impl UringLink {
             return Ok(());
         }
         let role = Role::In { assembler: Assembler::default() };
-        let connection = Connection { fd, role, receiving: true, lent: None, closing: false };
+        let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;
             return Ok(());
@@ -58,10 +58,11 @@ impl UringLink {
             unreachable!("a connection stays until its operations have ended");
         };
         connection.receiving = more;
+        connection.fed |= filled.is_some();
+        let fed = connection.fed;
         let starved = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR];
-        let starved = |error: &io::Error| {
-            error.raw_os_error().is_some_and(|code| starved.contains(&code))
-        };
+        let starved =
+            |error: &io::Error| error.raw_os_error().is_some_and(|code| starved.contains(&code));
         let ended = match &result {
             Ok(count) => *count == 0,
             Err(error) => !starved(error),
@@ -85,7 +86,8 @@ impl UringLink {
             _ if closing => self.reap(key),
             Some(flooded) if ended || flooded => return self.lose(key),
             None if ended => self.pending.push_back(Pending::End(key)),
-            _ if !more => self.starved.push_back(key),
+            _ if !more && fed => self.starved.push_back(key),
+            _ if !more => self.hungry.push_back(key),
             _ => {}
         }
         Ok(())

@@ -30,7 +30,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{Assembling, End, Gate};
-use crate::line::{Line, Parts, Timers};
+use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
@@ -40,12 +40,12 @@ use inbound::Pending;
 use message::Message;
 use ring::{Event, Op, Ring};
 
-pub(crate) use probe::self_test;
+pub(crate) use probe::{Failure, self_test};
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
-/// How long an abort waits for the kernel at a time.
-const ABORT_STEP: Span = Span::from_millis(10);
+/// How long closing everything waits for the kernel at a time.
+const CLOSE_STEP: Span = Span::from_millis(10);
 
 #[derive(Debug)]
 enum Role {
@@ -59,9 +59,17 @@ struct Connection {
     fd: OwnedFd,
     role: Role,
     receiving: bool,
+    /// Whether the present receive has brought anything.
+    fed: bool,
     /// A connect or a send.
     lent: Option<Op>,
     closing: bool,
+}
+
+impl Connection {
+    const fn new(fd: OwnedFd, role: Role) -> Self {
+        Self { fd, role, receiving: false, fed: false, lent: None, closing: false }
+    }
 }
 
 /// Connections in and out, for one shard, over io_uring.
@@ -76,7 +84,10 @@ pub(crate) struct UringLink {
     connections: Slab<Connection>,
     inbound: usize,
     inbound_max: usize,
-    /// Connections whose receive has ended for want of buffers, or by itself.
+    /// Connections whose receive has ended for want of buffers, or by itself, in the order of
+    /// their turns: first those that had nothing since they were armed last. Whoever is armed
+    /// first may take all buffers, so without this order one heavy connection would always win.
+    hungry: VecDeque<Key>,
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
@@ -101,6 +112,7 @@ impl UringLink {
             connections: Slab::new(places),
             inbound: 0,
             inbound_max: parts.connections_max,
+            hungry: VecDeque::with_capacity(places),
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
@@ -128,12 +140,13 @@ impl UringLink {
         if self.ring.buffers().offered() < BUFFERS_LOW {
             return Ok(());
         }
-        while let Some(key) = self.starved.pop_front() {
+        self.hungry.append(&mut self.starved);
+        while let Some(key) = self.hungry.pop_front() {
             if let Some(connection) = self.connections.get_mut(key)
                 && !connection.closing
             {
                 self.ring.receive(key, connection.fd.as_fd())?;
-                connection.receiving = true;
+                (connection.receiving, connection.fed) = (true, false);
             }
         }
         Ok(())
@@ -273,11 +286,9 @@ impl Line for UringLink {
         Ok(())
     }
 
-    fn abort(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
-        for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get_mut(key) {
-                reset_on_close(&connection.fd);
-            }
+    fn close_all(&mut self, how: Close, mut intake: Intake<'_>) -> io::Result<()> {
+        if how == Close::Reset {
+            self.connections.iter().for_each(|connection| reset_on_close(&connection.fd));
         }
         let Intake { pool, inbox, counters } = &mut intake;
         self.close_inbound(Intake { pool, inbox, counters })?;
@@ -285,7 +296,7 @@ impl Line for UringLink {
             self.close(key)?;
         }
         while self.connections.len() > 0 {
-            self.ring.enter(Some(ABORT_STEP))?;
+            self.ring.enter(Some(CLOSE_STEP))?;
             self.handle_all(&mut intake)?;
         }
         Ok(())

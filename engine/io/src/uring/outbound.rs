@@ -22,8 +22,8 @@ impl UringLink {
             return Ok(());
         };
         let role = Role::Out { peer, message: None, discarded: 0 };
-        let (receiving, lent, closing) = (false, Some(Op::Connect), false);
-        let connection = Connection { fd: socket.into(), role, receiving, lent, closing };
+        let connection =
+            Connection { lent: Some(Op::Connect), ..Connection::new(socket.into(), role) };
         let Ok(key) = self.connections.insert(connection) else {
             self.peers.refused(peer, self.now);
             return Ok(());

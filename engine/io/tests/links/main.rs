@@ -1,0 +1,9 @@
+//! Servers over real sockets, with real packets. Every test runs over each link that this machine
+//! has.
+
+mod common;
+mod connections;
+mod forwarding;
+mod next_hops;
+mod shards;
+mod stopping;
