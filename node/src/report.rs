@@ -7,8 +7,11 @@ use phix_engine::counters::{Counters, DropReason};
 
 /// One line: packets in, out, and dropped by reason.
 pub fn line(counters: &Counters) -> String {
-    let Counters { received, forwarded, .. } = counters;
+    let Counters { received, forwarded, delivered, .. } = counters;
     let mut text = format!("{received} packets received, {forwarded} sent on, ");
+    if *delivered > 0 {
+        let _ = write!(text, "{delivered} delivered, ");
+    }
     let _ = write!(text, "{} dropped", counters.dropped_total());
     let reasons: Vec<String> =
         reasons(counters).map(|(reason, count)| format!("{} {count}", reason.name())).collect();
