@@ -63,13 +63,14 @@ fn assert_same(node: &Node, theirs: &RoutingNode) {
 fn ours_is_read_by_theirs() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("topology.json");
-    topology::save(&ours(), &path).unwrap();
+    let ours = ours();
+    topology::save(&ours, &path).unwrap();
     let theirs: NymTopology = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
 
     theirs.ensure_minimally_routable().unwrap();
     assert_eq!(theirs.metadata().key_rotation_id, 7);
     assert_eq!(theirs.metadata().absolute_epoch_id, 123);
-    assert_eq!(theirs.metadata().refreshed_at, ours().metadata().refreshed_at);
+    assert_eq!(theirs.metadata().refreshed_at, ours.metadata().refreshed_at);
     assert_eq!(theirs.rewarded_set().epoch_id, 123);
     let set = |role| ids(theirs.nodes_with_role(role));
     assert_eq!(set(Role::Layer1), [1, 2].into());
@@ -78,7 +79,7 @@ fn ours_is_read_by_theirs() {
     assert_eq!(set(Role::EntryGateway), [9, 10].into());
     assert_eq!(set(Role::ExitGateway), [9, 10].into());
     assert_eq!(ids(theirs.entry_capable_nodes()), [9, 10].into());
-    for node in ours().form().node_details.values() {
+    for node in ours.form().node_details.values() {
         assert_same(node, theirs.find_node(node.node_id).unwrap());
     }
 }

@@ -71,7 +71,9 @@ impl Sink for Receiver {
     fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
         let message = final_message(delivery.payload);
         let record = |tally: &mut Tally| match message {
-            Some(message) => drop(tally.record(message, delivery.arrived)),
+            Some(message) => {
+                tally.record(message, delivery.arrived);
+            }
             None => tally.record_unreadable(),
         };
         self.with(record).is_some() && message.is_some()
