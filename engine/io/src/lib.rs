@@ -2,7 +2,7 @@
 //!
 //! A [`Server`] runs one thread per shard. Each thread owns a listener (they share one port), a
 //! shard and a link, and does nothing but take turns ([`phix_engine::shard::turn`]). Two links
-//! exist, io_uring and epoll; [`plan`] says which one this machine gets, and why.
+//! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
 //! ends), `sending` (what one vectored send still owes), `slab` (connections by generation) are

@@ -96,7 +96,7 @@ fn more_packets_than_the_inbox_and_the_pool_hold() {
         let mut config = config(link);
         config.shard.capacity = [0, 1500, 0, 0, 0];
         let server = start(config);
-        let sent = several(4000, hop.local_addr().unwrap());
+        let sent = several(2500, hop.local_addr().unwrap());
         let bytes = stream(&sent);
         std::thread::scope(|scope| {
             let writer = connect(&server);
@@ -116,7 +116,7 @@ fn more_packets_than_the_inbox_and_the_pool_hold() {
         });
         let report = server.stop();
         assert_balance(&report);
-        assert_eq!(report.counters.received, 4000);
+        assert_eq!(report.counters.received, 2500);
     });
 }
 

@@ -120,7 +120,7 @@ fn a_next_hop_that_dies_under_load() {
         let server = start(config(link));
         for _ in 0..4 {
             let built: Vec<_> =
-                (0..100).map(|_| build(to, Duration::ZERO, PacketSize::Extended32)).collect();
+                (0..40).map(|_| build(to, Duration::ZERO, PacketSize::Extended32)).collect();
             let writer = send(&server, &built);
             let mut from = accept(&hop);
             read(&mut from, 1, FrameVersion::Current);
@@ -133,7 +133,7 @@ fn a_next_hop_that_dies_under_load() {
                 std::io::copy(&mut from, &mut std::io::sink()).unwrap_or(0);
             }
         });
-        until(&server, "nothing held", |counters| counters.received >= 100);
+        until(&server, "nothing held", |counters| counters.received >= 40);
         let report = server.stop();
         assert_balance(&report);
         assert!(!drain.is_finished());
