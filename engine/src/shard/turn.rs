@@ -18,11 +18,18 @@ pub fn turn<L: Link, S: Sink, C: Clock>(
     let wait = shard.deadline();
     link.receive(shard.intake(), wait)?;
     let now = clock.now();
-    while let Some(completion) = link.completed() {
-        shard.reclaim(completion);
-    }
+    reclaim(shard, link);
     shard.ingest(now);
     shard.step(now, sink);
     shard.depart(now, link);
-    link.flush()
+    link.flush()?;
+    // A send that the kernel took at once is over already; its slots need not wait for a turn.
+    reclaim(shard, link);
+    Ok(())
+}
+
+fn reclaim(shard: &mut Shard, link: &mut impl Link) {
+    while let Some(completion) = link.completed() {
+        shard.reclaim(completion);
+    }
 }
