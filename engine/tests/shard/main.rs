@@ -1,6 +1,7 @@
 //! The shard from frame to frame: each reason to drop, each conservation law, replays however
 //! they come.
 
+mod allocation;
 mod common;
 
 use std::sync::{Arc, Barrier};
