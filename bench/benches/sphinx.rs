@@ -3,53 +3,34 @@
 //! `peel/TIER/BATCH` is the whole layer: parse, both X25519, key derivation, MAC, header, payload,
 //! in place, secrets wiped. `peel/sphinx-packet/1` is from_bytes, process and to_bytes.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use phix_bench::packets;
-use phix_engine::crypto::PORTABLE;
-use phix_engine::secret::NodeSecret;
+use phix_bench::peel::{VERSION, secret, yardstick};
+use phix_engine::crypto::tiers;
 use phix_engine::sphinx::{KeyChoice, Peeler};
 use phix_engine::wire::geometry::PacketSize;
-use sphinx_packet::{ProcessedPacketData, SphinxPacket};
-use x25519_dalek::StaticSecret;
-
-/// The version that stock clients of today's crates put on the wire.
-const VERSION: u16 = 259;
-
-fn secret() -> NodeSecret {
-    NodeSecret::from_bytes([5; 32])
-}
 
 fn oracle(c: &mut Criterion) {
     let packet = packets(&secret(), PacketSize::Regular, VERSION, 1).remove(0);
-    let key = StaticSecret::from(*secret().as_bytes());
     let mut group = c.benchmark_group("peel");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("sphinx-packet/1", |b| {
-        b.iter(|| {
-            let packet = SphinxPacket::from_bytes(black_box(&packet)).unwrap();
-            let ProcessedPacketData::ForwardHop { next_hop_packet, .. } =
-                packet.process(&key).unwrap().data
-            else {
-                unreachable!("the first of four hops")
-            };
-            next_hop_packet.to_bytes()
-        });
-    });
+    group.bench_function("sphinx-packet/1", |b| b.iter(|| yardstick(black_box(&packet))));
     group.finish();
 }
 
-fn portable(c: &mut Criterion) {
+fn engine(c: &mut Criterion) {
     let key = secret();
     let mut group = c.benchmark_group("peel");
-    for batch in [1, 8, 16, 64] {
+    let cases = tiers().into_iter().flat_map(|tier| [1, 8, 16, 64].map(|batch| (tier, batch)));
+    for (kernels, batch) in cases {
         let fresh = packets(&key, PacketSize::Regular, VERSION, batch);
         let keys: Vec<KeyChoice<'_>> =
             (0..batch).map(|_| KeyChoice { first: &key, second: None }).collect();
-        let mut peeler = Peeler::new(PORTABLE);
+        let mut peeler = Peeler::new(kernels);
         group.throughput(Throughput::Elements(batch as u64));
-        group.bench_function(format!("portable/{batch}"), |b| {
+        group.bench_function(format!("{}/{batch}", kernels.name), |b| {
             b.iter_batched_ref(
                 || fresh.clone(),
                 |packets| {
@@ -69,6 +50,6 @@ fn portable(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = oracle, portable
+    targets = oracle, engine
 }
 criterion_main!(benches);

@@ -1,4 +1,7 @@
-//! What the benchmarks share: real packets, made by sphinx-packet.
+//! What the benchmarks share: real packets, made by sphinx-packet, and timing.
+
+pub mod peel;
+pub mod timing;
 
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::packet::builder::SphinxPacketBuilder;

@@ -18,6 +18,7 @@ pub mod lioness;
 mod testing;
 pub mod x25519;
 
+use arrayvec::ArrayVec;
 use zeroize::zeroize_bytes;
 
 use self::ctr::HeaderStream;
@@ -63,6 +64,11 @@ pub const PORTABLE: Kernels = Kernels {
     lioness_decrypt: lioness::portable::decrypt,
     lioness_encrypt: lioness::portable::encrypt,
 };
+
+/// Every tier that this CPU can run, slowest first.
+pub fn tiers() -> ArrayVec<Kernels, 3> {
+    [Some(PORTABLE)].into_iter().flatten().collect()
+}
 
 /// Wipes rows of secret bytes in a way that the compiler keeps.
 pub(crate) fn wipe<const N: usize>(rows: &mut [[u8; N]]) {

@@ -1,0 +1,118 @@
+//! `phix-bench`: tables of ratios, each taken in one run.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use phix_bench::peel;
+use phix_bench::timing::{Job, medians};
+use serde_json::{Value, json};
+
+/// Benchmarks that compare whole pieces of work in one run.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Remove a layer: every tier of kernels and batch size against sphinx-packet.
+    Peel(Options),
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Rounds; each row is measured in each of them, and the median counts.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+
+    /// Write the table as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Command::Peel(options) = Program::parse().command;
+    match table(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("phix-bench: {sentence}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn table(options: &Options) -> Result<(), String> {
+    let packets = peel::make_packets();
+    let rows = measured("layers", peel::jobs(&packets), options);
+    let steps = measured("steps", peel::steps(&packets), options);
+    let cpu = cpu();
+    let (_, yardstick) = rows[0];
+    println!("One forward hop of a regular packet, version {}, on {cpu}\n", peel::VERSION);
+    println!("| tier | batch | ns per packet | packets/s per core | times sphinx-packet |");
+    println!("|---|---:|---:|---:|---:|");
+    for (name, nanos) in &rows {
+        let (tier, batch) = name.split_once('/').expect("named tier/batch");
+        let (rate, ratio) = (1e9 / nanos, yardstick / nanos);
+        println!("| {tier} | {batch} | {nanos:.0} | {rate:.0} | {ratio:.2} |");
+    }
+    println!("\n| tier | step, batch 64 | ns per packet |\n|---|---|---:|");
+    for (name, nanos) in &steps {
+        let (tier, step) = name.split_once('/').expect("named tier/step");
+        println!("| {tier} | {step} | {nanos:.0} |");
+    }
+    let Some(file) = &options.json else { return Ok(()) };
+    let text = format!("{:#}\n", to_json(&cpu, &rows, &steps));
+    fs::write(file, text).map_err(|error| {
+        format!("{} cannot be written ({error}): name another file.", file.display())
+    })
+}
+
+fn measured(what: &str, mut jobs: Vec<Job<'_>>, options: &Options) -> Vec<(String, f64)> {
+    let rounds = usize::from(options.rounds);
+    let watched = io::stderr().is_terminal();
+    let medians = medians(&mut jobs, rounds, |round| {
+        if watched {
+            let _ = write!(io::stderr(), "\r\x1b[K{what}: round {round} of {rounds}");
+        }
+    });
+    if watched {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    jobs.into_iter().map(|job| job.name).zip(medians).collect()
+}
+
+fn to_json(cpu: &str, rows: &[(String, f64)], steps: &[(String, f64)]) -> Value {
+    let (_, yardstick) = rows[0];
+    let row = |(name, nanos): &(String, f64)| {
+        let (tier, batch) = name.split_once('/').expect("named tier/batch");
+        json!({
+            "tier": tier,
+            "batch": batch.parse::<u32>().expect("a number"),
+            "ns_per_packet": nanos,
+            "packets_per_s": 1e9 / nanos,
+            "ratio": yardstick / nanos,
+        })
+    };
+    let step = |(name, nanos): &(String, f64)| {
+        let (tier, step) = name.split_once('/').expect("named tier/step");
+        json!({ "tier": tier, "step": step, "batch": 64, "ns_per_packet": nanos })
+    };
+    json!({
+        "cpu": cpu,
+        "version": peel::VERSION,
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "steps": steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+/// The CPU's name as the kernel tells it.
+fn cpu() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
+    name.and_then(|rest| rest.split_once(':')).map_or("unknown CPU", |(_, name)| name.trim()).into()
+}
