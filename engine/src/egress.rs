@@ -153,7 +153,12 @@ impl Egress {
         peer.queued -= 1;
         self.queued -= 1;
         if peer.queued == 0 {
-            self.waiting.retain(|&waiting| waiting != id);
+            // A peer that was served in its turn stands last; one whose packets expired, anywhere.
+            if self.waiting.back() == Some(&id) {
+                self.waiting.pop_back();
+            } else {
+                self.waiting.retain(|&waiting| waiting != id);
+            }
         }
         Some(Slot::from_raw(raw))
     }

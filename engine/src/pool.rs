@@ -157,8 +157,8 @@ impl Pool {
         }
         let ranges: ArrayVec<Range<usize>, BATCH_MAX> =
             raw.iter().map(|&slot| self.packet_range(slot)).collect();
-        let base = self.memory.as_mut_ptr();
         let len = self.memory.len();
+        let base = self.memory.as_mut_ptr();
         ranges
             .into_iter()
             .map(|range| {

@@ -4,7 +4,6 @@
 //! over. The assembler copies them into a slot of the right size (the one copy that a packet sees
 //! in user space) and puts whole packets into the [`Inbox`].
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::counters::{Counters, DropReason};
@@ -104,11 +103,17 @@ impl Assembler {
     pub fn push(&mut self, bytes: &[u8], intake: &mut Intake<'_>) -> Result<usize, FrameError> {
         let mut rest = bytes;
         loop {
-            if self.parser.is_between_frames() && intake.inbox.room() == 0 {
-                return Ok(bytes.len() - rest.len());
-            }
-            match self.parser.next(&mut rest)? {
-                None => return Ok(bytes.len()),
+            // With a full inbox no packet may end, not even one that began before: its last byte
+            // has to wait.
+            let allowed = match intake.inbox.room() {
+                0 => rest.len().min(self.parser.packet_left().saturating_sub(1)),
+                _ => rest.len(),
+            };
+            let mut left = &rest[..allowed];
+            let piece = self.parser.next(&mut left)?;
+            rest = &rest[allowed - left.len()..];
+            match piece {
+                None => return Ok(bytes.len() - rest.len()),
                 Some(Piece::Start(header)) => self.start(header, intake),
                 Some(Piece::Body { bytes, last }) => self.fill(bytes, last, intake),
             }
@@ -156,7 +161,54 @@ impl Assembler {
     }
 }
 
-/// Assemblers for a fixed number of connections, made once.
-pub fn assemblers(connections: usize) -> Box<[Assembler]> {
-    (0..connections).map(|_| Assembler::default()).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::FRAME_HEADER_MAX;
+    use crate::wire::geometry::PacketSize;
+
+    fn ack() -> Vec<u8> {
+        let size = PacketSize::Ack;
+        let mut head = [0; FRAME_HEADER_MAX];
+        let front = FrameHeader::current(size, KeyRotation::Odd).write(&mut head);
+        let mut frame = head[..front].to_vec();
+        frame.resize(front + size.packet_len(), 7);
+        frame
+    }
+
+    /// Many connections that hold back the last byte of a packet, and then let go of it all at
+    /// once, must not bring in more than there is room for.
+    #[test]
+    fn no_packet_ends_in_a_full_inbox() {
+        const CONNECTIONS: usize = 40;
+        const ROOM: usize = 3;
+        let (mut pool, mut counters) = (Pool::new([100, 0, 0, 0, 0]), Counters::default());
+        let mut inbox = Inbox::default();
+        let frame = ack();
+        let (most, last) = frame.split_at(frame.len() - 1);
+        let mut assemblers: Vec<Assembler> =
+            (0..CONNECTIONS).map(|_| Assembler::default()).collect();
+        let mut waiting: Vec<Vec<u8>> = (0..CONNECTIONS).map(|_| [last, &frame].concat()).collect();
+        let intake = |pool, inbox, counters| Intake { pool, inbox, counters };
+        for assembler in &mut assemblers {
+            let used = assembler.push(most, &mut intake(&mut pool, &mut inbox, &mut counters));
+            assert_eq!(used, Ok(most.len()));
+        }
+        let mut arrived = 0;
+        while arrived < 2 * CONNECTIONS {
+            inbox.set_limit(ROOM);
+            for (assembler, bytes) in assemblers.iter_mut().zip(&mut waiting) {
+                let mut intake = intake(&mut pool, &mut inbox, &mut counters);
+                let used = assembler.push(bytes, &mut intake).unwrap();
+                bytes.drain(..used);
+                assert!(inbox.len() <= ROOM);
+            }
+            assert!(!inbox.is_empty(), "nothing arrives any more");
+            arrived += inbox.len();
+            let arrivals: Vec<Arrival> = inbox.drain().collect();
+            arrivals.into_iter().for_each(|arrival| pool.give_back(arrival.slot));
+        }
+        assert_eq!(counters.received, 2 * CONNECTIONS as u64);
+        assert_eq!(pool.free(), pool.capacity());
+    }
 }

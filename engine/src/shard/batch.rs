@@ -179,6 +179,7 @@ fn next_peer(
     expect: impl FnOnce(core::net::SocketAddr) -> Option<PeerId>,
 ) -> Result<PeerId, DropReason> {
     let to = address::parse(next_hop).ok_or(DropReason::NextHopMalformed)?;
+    let to = address::canonical(to);
     if !address::routable(&to) {
         return Err(DropReason::NextHopRefused);
     }

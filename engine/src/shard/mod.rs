@@ -149,6 +149,7 @@ impl Shard {
     pub fn ingest(&mut self, now: Time) {
         self.brought_new = !self.inbox.is_empty();
         self.ready.extend(self.inbox.drain().map(|arrival| Ready { arrival, at: now }));
+        assert!(self.ready.len() <= READY_MAX, "a link put in more than the inbox had room for");
     }
 
     /// Runs a batch if it is full, or if nothing new came; then turns the wheel to `now` and lets
@@ -200,7 +201,8 @@ impl Shard {
         until(self.wheel.next_deadline()).min(until(self.egress.next_expiry()))
     }
 
-    /// Changes the keys; packets that arrive from now on are opened with these.
+    /// Changes the keys. Packets whose batch has not run yet are opened with these, too, so that
+    /// the old key should stay among them, as the secondary one, while packets for it may come.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
     }

@@ -57,11 +57,6 @@ pub fn routable(address: &SocketAddr) -> bool {
     one_host && address.port() != 0
 }
 
-/// The next hop that the `field` of a header names, [`canonical`] and [`routable`].
-pub fn next_hop(field: &[u8; ADDRESS]) -> Option<SocketAddr> {
-    parse(field).map(canonical).filter(routable)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,9 +121,7 @@ mod tests {
 
     #[test]
     fn one_next_hop_has_one_name() {
-        let mapped = encode(address("[::ffff:1.2.3.4]:5"));
-        assert_eq!(next_hop(&mapped), Some(address("1.2.3.4:5")));
-        assert_eq!(next_hop(&encode(address("[::ffff:224.0.0.1]:5"))), None);
-        assert_eq!(next_hop(&[0; ADDRESS]), None);
+        assert_eq!(canonical(address("[::ffff:1.2.3.4]:5")), address("1.2.3.4:5"));
+        assert_eq!(canonical(address("[::1]:5")), address("[::1]:5"));
     }
 }

@@ -272,6 +272,11 @@ impl FrameParser {
         matches!(self.0, State::Header { have: 0, .. })
     }
 
+    /// Bytes of the present packet that are still to come; 0 outside a packet.
+    pub const fn packet_left(&self) -> usize {
+        if let State::Body { left } = self.0 { left } else { 0 }
+    }
+
     fn take_header(
         mut bytes: [u8; FRAME_HEADER_MAX],
         mut have: usize,

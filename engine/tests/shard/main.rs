@@ -4,13 +4,14 @@
 mod allocation;
 mod common;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 
 use common::{Rig, config, frame, key, next_hop, only, packet};
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use phix_engine::counters::DropReason;
-use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, TICK};
+use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, PEERS_MAX, TICK};
 use phix_engine::shard::{FinalHops, Keys, NodeKey};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
@@ -155,6 +156,39 @@ fn forged_and_foreign_packets_are_dropped_by_reason() {
     assert_eq!(dropped(&rig, DropReason::HeaderMac), 2);
     assert_eq!(dropped(&rig, DropReason::FinalHopRefused), 1);
     assert_eq!(dropped(&rig, DropReason::NextHopRefused), 1);
+}
+
+#[test]
+fn a_next_hop_has_one_queue_whatever_form_its_address_has() {
+    let own = key(13, UNKNOWN);
+    let mapped: SocketAddr = "[::ffff:127.0.0.9]:1789".parse().unwrap();
+    let packets = [next_hop(), mapped].map(|to| packet(own.secret.public(), Some((to, 0)), b"x"));
+    let mut rig = mix(own);
+    rig.link.incoming.extend(packets.iter().flat_map(|packet| frame(packet, UNKNOWN)));
+    rig.settle();
+    let to: Vec<SocketAddr> = rig.link.sent.iter().map(|(to, _)| *to).collect();
+    assert_eq!(to, [next_hop(); 2]);
+}
+
+#[test]
+fn more_next_hops_at_a_time_than_the_table_holds_are_refused() {
+    const TOO_MANY: usize = 20;
+    let own = key(14, UNKNOWN);
+    let mut large = config(FinalHops::Drop);
+    large.capacity = [0, PEERS_MAX + TOO_MANY, 0, 0, 0];
+    let second = Span::from_millis(1_000).as_nanos();
+    let frames: Vec<u8> = (1..=PEERS_MAX + TOO_MANY)
+        .flat_map(|port| {
+            let to = SocketAddr::new(next_hop().ip(), port as u16);
+            frame(&packet(own.secret.public(), Some((to, second)), b"x"), UNKNOWN)
+        })
+        .collect();
+    let mut rig = Rig::new(only(own), &large);
+    rig.link.incoming.extend(frames);
+    rig.settle();
+    assert_eq!(dropped(&rig, DropReason::PeerTableFull), TOO_MANY as u64);
+    rig.at(Time::from_nanos(2 * second));
+    assert_eq!(rig.link.sent.len(), PEERS_MAX);
 }
 
 #[test]

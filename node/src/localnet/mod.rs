@@ -121,7 +121,7 @@ fn usage(network: &Network, file: &Path) -> String {
     }
     let file = file.display();
     text += &format!(
-        "\nTopology, in the form that stock Nym clients read too: {file}\nSend something through it, \
+        "\nTopology, in the form of stock Nym clients: {file}\nSend something through it, \
          from another terminal:\n\n  cargo run --release -p phix-client -- send --topology {file} \
          --to {} --message hello\n\nWhat arrives is printed here. Ctrl-C ends the network.\n",
         phix_client::message::EXAMPLE_ADDRESS,
