@@ -189,17 +189,17 @@ mod tests {
         let mut assemblers: Vec<Assembler> =
             (0..CONNECTIONS).map(|_| Assembler::default()).collect();
         let mut waiting: Vec<Vec<u8>> = (0..CONNECTIONS).map(|_| [last, &frame].concat()).collect();
-        let intake = |pool, inbox, counters| Intake { pool, inbox, counters };
         for assembler in &mut assemblers {
-            let used = assembler.push(most, &mut intake(&mut pool, &mut inbox, &mut counters));
+            let (pool, inbox, counters) = (&mut pool, &mut inbox, &mut counters);
+            let used = assembler.push(most, &mut Intake { pool, inbox, counters });
             assert_eq!(used, Ok(most.len()));
         }
         let mut arrived = 0;
         while arrived < 2 * CONNECTIONS {
             inbox.set_limit(ROOM);
             for (assembler, bytes) in assemblers.iter_mut().zip(&mut waiting) {
-                let mut intake = intake(&mut pool, &mut inbox, &mut counters);
-                let used = assembler.push(bytes, &mut intake).unwrap();
+                let (pool, inbox, counters) = (&mut pool, &mut inbox, &mut counters);
+                let used = assembler.push(bytes, &mut Intake { pool, inbox, counters }).unwrap();
                 bytes.drain(..used);
                 assert!(inbox.len() <= ROOM);
             }
