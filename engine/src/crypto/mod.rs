@@ -13,6 +13,7 @@
 
 pub mod ctr;
 pub mod kdf;
+mod lanes;
 pub mod lioness;
 #[cfg(test)]
 mod testing;
@@ -24,6 +25,8 @@ use self::ctr::HeaderStream;
 use self::kdf::{Expand, HeaderMacs, PayloadKeys};
 use self::lioness::Lioness;
 use self::x25519::X25519;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{Aes, Avx2, Sha};
 
 pub use self::kdf::HopKeys;
 
@@ -63,6 +66,37 @@ pub const PORTABLE: Kernels = Kernels {
     lioness_decrypt: lioness::portable::decrypt,
     lioness_encrypt: lioness::portable::encrypt,
 };
+
+/// The tier of CPUs with AVX2, where this CPU has it. SHA-256 and AES are done by their own
+/// instructions if there are any.
+#[cfg(target_arch = "x86_64")]
+pub fn avx2() -> Option<Kernels> {
+    Avx2::detect()?;
+    let mut kernels = Kernels {
+        name: "avx2",
+        expand: kdf::avx2::expand,
+        payload_keys: kdf::avx2::payload_keys,
+        header_macs: kdf::avx2::header_macs,
+        lioness_decrypt: lioness::avx2::decrypt,
+        lioness_encrypt: lioness::avx2::encrypt,
+        ..PORTABLE
+    };
+    if Sha::detect().is_some() {
+        kernels.expand = kdf::sha_ni::expand;
+        kernels.payload_keys = kdf::sha_ni::payload_keys;
+        kernels.header_macs = kdf::sha_ni::header_macs;
+    }
+    if Aes::detect().is_some() {
+        kernels.header_stream = ctr::aes_ni::header_stream;
+    }
+    Some(kernels)
+}
+
+/// The tier of CPUs with AVX2: here there is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avx2() -> Option<Kernels> {
+    None
+}
 
 /// Wipes rows of secret bytes in a way that the compiler keeps.
 pub(crate) fn wipe<const N: usize>(rows: &mut [[u8; N]]) {

@@ -71,3 +71,11 @@ pub(super) fn mix_hash(key: &[u8; 64], left: &mut [u8; LEFT], right: &[u8]) {
     left.iter_mut().zip(&digest).for_each(|(byte, digest)| *byte ^= digest);
     zeroize_bytes(&mut digest);
 }
+
+/// What [`mix_hash`] adds, for several messages.
+pub(super) fn hashes(keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8; LEFT]]) {
+    for ((key, message), digest) in keys.iter().zip(messages).zip(digests) {
+        digest.fill(0);
+        mix_hash(key, digest, message);
+    }
+}
