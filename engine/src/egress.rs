@@ -175,8 +175,7 @@ impl Egress {
     }
 
     fn admit(&mut self, address: SocketAddr) -> Option<PeerId> {
-        let peer =
-            Peer { address, head: NIL, tail: NIL, queued: 0, pending: 0, used: Time::ZERO };
+        let peer = Peer { address, head: NIL, tail: NIL, queued: 0, pending: 0, used: Time::ZERO };
         let id = if self.peers.len() < PEERS_MAX {
             self.peers.push(peer);
             PeerId::from_index(self.peers.len() - 1)

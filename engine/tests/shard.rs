@@ -85,8 +85,7 @@ fn a_replay_is_dropped_once_per_replay_within_a_batch_and_across_batches() {
 fn a_replay_at_two_cores_at_once_is_dropped_exactly_once() {
     const PACKETS: usize = 200;
     let own = key(3, UNKNOWN);
-    let frames: Vec<u8> =
-        (0..PACKETS).flat_map(|_| frame(&forward(&own, 0), UNKNOWN)).collect();
+    let frames: Vec<u8> = (0..PACKETS).flat_map(|_| frame(&forward(&own, 0), UNKNOWN)).collect();
     let start = Arc::new(Barrier::new(2));
     let run = |own: NodeKey, frames: Vec<u8>, start: Arc<Barrier>| {
         let mut rig = mix(own);

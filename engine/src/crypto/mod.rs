@@ -17,6 +17,8 @@ mod lanes;
 pub mod lioness;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod x25519;
 
 use zeroize::zeroize_bytes;
@@ -26,7 +28,7 @@ use self::kdf::{Expand, HeaderMacs, PayloadKeys};
 use self::lioness::Lioness;
 use self::x25519::X25519;
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::{Aes, Avx2, Sha};
+use crate::cpu::{Aes, Avx2, Avx512, Sha, Vaes};
 
 pub use self::kdf::HopKeys;
 
@@ -92,9 +94,36 @@ pub fn avx2() -> Option<Kernels> {
     Some(kernels)
 }
 
+/// The tier of CPUs with AVX-512 and its big-integer instructions, where this CPU has them.
+#[cfg(target_arch = "x86_64")]
+pub fn avx512() -> Option<Kernels> {
+    Avx512::detect()?;
+    let mut kernels = Kernels {
+        name: "avx512",
+        expand: kdf::avx512::expand,
+        payload_keys: kdf::avx512::payload_keys,
+        header_macs: kdf::avx512::header_macs,
+        lioness_decrypt: lioness::avx512::decrypt,
+        lioness_encrypt: lioness::avx512::encrypt,
+        ..PORTABLE
+    };
+    if Vaes::detect().is_some() {
+        kernels.header_stream = ctr::vaes::header_stream;
+    } else if Aes::detect().is_some() {
+        kernels.header_stream = ctr::aes_ni::header_stream;
+    }
+    Some(kernels)
+}
+
 /// The tier of CPUs with AVX2: here there is none.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn avx2() -> Option<Kernels> {
+    None
+}
+
+/// The tier of CPUs with AVX-512: here there is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avx512() -> Option<Kernels> {
     None
 }
 

@@ -32,9 +32,8 @@ impl Keys {
     /// The keys to try, in order, for a packet that says it was built for `rotation`; nothing if
     /// no key serves that rotation.
     pub(super) fn candidates(&self, rotation: KeyRotation) -> Option<Candidates<'_>> {
-        let serves = |key: &&NodeKey| {
-            key.rotation == rotation || key.rotation == KeyRotation::Unknown
-        };
+        let serves =
+            |key: &&NodeKey| key.rotation == rotation || key.rotation == KeyRotation::Unknown;
         if rotation == KeyRotation::Unknown {
             return Some(Candidates { first: &self.primary, second: self.secondary.as_ref() });
         }

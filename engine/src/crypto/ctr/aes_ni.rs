@@ -39,7 +39,7 @@ fn apply(keys: &[[u8; K]], blocks: &mut [[u8; STREAM_LEN]]) {
     let mut stream = [[0; BLOCK]; BLOCKS];
     let mut round_keys = [_mm_setzero_si128(); 11];
     for (key, block) in keys.iter().zip(blocks) {
-        round_keys = expand_key(key);
+        expand_key(key, &mut round_keys);
         fill(&round_keys, &mut stream);
         block.iter_mut().zip(stream.as_flattened()).for_each(|(byte, stream)| *byte ^= stream);
     }
@@ -75,10 +75,10 @@ fn fill(round_keys: &RoundKeys, stream: &mut Stream) {
 /// The key schedule (section 5.2).
 #[inline]
 #[target_feature(enable = "aes,sse4.1,ssse3")]
-pub(super) fn expand_key(key: &[u8; K]) -> RoundKeys {
+pub(super) fn expand_key(key: &[u8; K], keys: &mut RoundKeys) {
     // SAFETY: a reference to 16 bytes, and the instruction asks for no alignment.
     let mut last = unsafe { _mm_loadu_si128(key.as_ptr().cast()) };
-    let mut keys = [last; 11];
+    keys[0] = last;
     macro_rules! next {
         ($($round:literal $constant:literal),+) => {$(
             last = next_key(last, _mm_aeskeygenassist_si128::<$constant>(last));
@@ -86,7 +86,6 @@ pub(super) fn expand_key(key: &[u8; K]) -> RoundKeys {
         )+};
     }
     next!(1 0x01, 2 0x02, 3 0x04, 4 0x08, 5 0x10, 6 0x20, 7 0x40, 8 0x80, 9 0x1b, 10 0x36);
-    keys
 }
 
 /// Each word is the exclusive or of all words up to it in the last key, and of the substituted

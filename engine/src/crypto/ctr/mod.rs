@@ -5,6 +5,8 @@ pub mod aes_ni;
 pub mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+pub mod vaes;
 
 use crate::wire::geometry::{K, STREAM_LEN};
 

@@ -81,12 +81,7 @@ fn payload_keys_group(sha: Group, seeds: &[[u8; K]], out: &mut [[u8; PAYLOAD_KEY
 }
 
 #[target_feature(enable = "avx2")]
-fn header_macs_group(
-    sha: Group,
-    keys: &[[u8; K]],
-    betas: &[&[u8; BETA_LEN]],
-    out: &mut [[u8; K]],
-) {
+fn header_macs_group(sha: Group, keys: &[[u8; K]], betas: &[&[u8; BETA_LEN]], out: &mut [[u8; K]]) {
     batch::header_macs(sha, keys, betas, out);
 }
 

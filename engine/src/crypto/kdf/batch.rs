@@ -84,9 +84,8 @@ pub(super) fn header_macs<V: Word32<L>, const L: usize, const G: usize>(
         row[60..].copy_from_slice(&(8 * (64 + BETA_LEN as u32)).to_be_bytes());
     }
     let rows = last.as_flattened();
-    let words = load_block(sha, |lane, half| {
-        rows[lane][32 * half..].first_chunk().expect("half a block")
-    });
+    let words =
+        load_block(sha, |lane, half| rows[lane][32 * half..].first_chunk().expect("half a block"));
     sha.compress(&mut state, &words);
     let digest = hmac.finish(sha, &state);
     let mut rows = [[[0; 32]; L]; G];
@@ -100,7 +99,14 @@ pub(super) fn header_macs<V: Word32<L>, const L: usize, const G: usize>(
 
 /// HKDF's expansion: hands over each output, a row per lane.
 #[inline(always)]
-fn expand_key<V: Word32<L>, const L: usize, const G: usize, const F: usize, const M: usize, const N: usize>(
+fn expand_key<
+    V: Word32<L>,
+    const L: usize,
+    const G: usize,
+    const F: usize,
+    const M: usize,
+    const N: usize,
+>(
     sha: impl Compress<V, L, G>,
     key: &State<V, G>,
     fixed: &Expansion<F, M, N>,

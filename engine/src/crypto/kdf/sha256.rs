@@ -98,11 +98,9 @@ fn round<V: Word32<L>, const L: usize>(s: &mut [V; 8], i: usize, word: V) {
     let at = |role: usize| (16 + role - i) % 8;
     let (a, b, c, d) = (s[at(0)], s[at(1)], s[at(2)], s[at(3)]);
     let (e, f, g, h) = (s[at(4)], s[at(5)], s[at(6)], s[at(7)]);
-    let sigma =
-        e.rotate_right::<6>().parity(e.rotate_right::<11>(), e.rotate_right::<25>());
+    let sigma = e.rotate_right::<6>().parity(e.rotate_right::<11>(), e.rotate_right::<25>());
     let first = h.add(word).add(e.choose(f, g)).add(sigma);
-    let sigma =
-        a.rotate_right::<2>().parity(a.rotate_right::<13>(), a.rotate_right::<22>());
+    let sigma = a.rotate_right::<2>().parity(a.rotate_right::<13>(), a.rotate_right::<22>());
     s[at(3)] = d.add(first);
     s[at(7)] = first.add(sigma.add(a.majority(b, c)));
 }

@@ -58,18 +58,21 @@ impl Parts for Avx2Parts {
     }
 
     fn stream(self, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-        // SAFETY: `self` holds the proof that the CPU has the instructions.
-        unsafe { stream(self.0, keys, messages) }
+        let short = messages.iter().all(|message| message.len() <= BLOCK);
+        if short && messages.len() == 1 {
+            portable::streams(keys, messages);
+        } else if short {
+            // SAFETY: `self` holds the proof that the CPU has the instructions.
+            unsafe { stream_short(self.0, keys, messages) }
+        } else {
+            // SAFETY: as above.
+            unsafe { stream_long(self.0, keys, messages) }
+        }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn hash(
-    blake: Avx2Parts,
-    keys: &[&[u8; 64]],
-    messages: &[&[u8]],
-    digests: &mut [[u8; 32]],
-) {
+fn hash(blake: Avx2Parts, keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8; 32]]) {
     blake2b::hash(blake, keys, messages, digests);
 }
 
@@ -102,27 +105,20 @@ fn compress(
     blake2b::compress(cpu, state, block, position);
 }
 
-/// Messages of a single block go through side by side, longer ones one after the other.
+/// Messages of a single block, side by side.
 #[target_feature(enable = "avx2")]
-fn stream(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-    let mut start: Start<Words32, 1> = chacha20::start_of_many(cpu, &[[0; 32]]);
-    let mut stream = [[[[0; 32]; BLOCKS]; 2]; 1];
-    if messages.iter().all(|message| message.len() <= BLOCK) {
-        for (keys, messages) in keys.chunks(BLOCKS).zip(messages.chunks_mut(BLOCKS)) {
-            start = chacha20::start_of_many(cpu, keys);
-            blocks(&start, &mut stream);
-            chacha20::apply_to_many(&stream[0], messages);
-        }
-    } else {
-        for (key, message) in keys.iter().zip(messages) {
-            for (index, run) in message.chunks_mut(BLOCKS * BLOCK).enumerate() {
-                start = chacha20::start_of_run(cpu, key, (index * BLOCKS) as u32);
-                blocks(&start, &mut stream);
-                chacha20::apply(&stream, run);
-            }
-        }
-    }
-    chacha20::wipe_all(cpu, &mut start, &mut stream);
+fn stream_short(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    chacha20::apply_short(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, 1>| {
+        blocks(start, stream);
+    });
+}
+
+/// Longer messages, one after the other.
+#[target_feature(enable = "avx2")]
+fn stream_long(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    chacha20::apply_long(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, 1>| {
+        blocks(start, stream);
+    });
 }
 
 #[inline(never)]

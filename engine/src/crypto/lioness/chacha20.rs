@@ -23,7 +23,7 @@ const DIAGONALS: [[usize; 4]; 4] = [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13
 
 /// Consecutive blocks of one key and the zero nonce, from block `first`.
 #[inline(always)]
-pub(super) fn start_of_run<V: Word32<L>, const L: usize, const G: usize>(
+fn start_of_run<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
     key: &[u8; 32],
     first: u32,
@@ -42,10 +42,7 @@ pub(super) fn start_of_run<V: Word32<L>, const L: usize, const G: usize>(
 
 /// Block zero of as many keys as there are lanes. `keys` may be fewer: the last is repeated.
 #[inline(always)]
-pub(super) fn start_of_many<V: Word32<L>, const L: usize>(
-    cpu: V::Cpu,
-    keys: &[[u8; 32]],
-) -> Start<V, 1> {
+fn start_of_many<V: Word32<L>, const L: usize>(cpu: V::Cpu, keys: &[[u8; 32]]) -> Start<V, 1> {
     let mut start = constants(cpu);
     let mut rows = [&keys[0]; L];
     for (lane, row) in rows.iter_mut().enumerate() {
@@ -120,9 +117,50 @@ fn step<V: Word32<L>, const L: usize, const G: usize, const N: u32>(
     });
 }
 
+/// Xors key streams onto messages of any length, one after the other.
+#[inline(always)]
+pub(super) fn apply_long<V: Word32<L>, const L: usize, const G: usize>(
+    cpu: V::Cpu,
+    keys: &[[u8; 32]],
+    messages: &mut [&mut [u8]],
+    blocks: impl Fn(&Start<V, G>, &mut Stream<L, G>),
+) {
+    let (mut start, mut stream) = (constants(cpu), [[[[0; 32]; L]; 2]; G]);
+    for (key, message) in keys.iter().zip(messages) {
+        for (index, run) in message.chunks_mut(BLOCK * L * G).enumerate() {
+            start = start_of_run(cpu, key, (index * L * G) as u32);
+            blocks(&start, &mut stream);
+            apply(&stream, run);
+        }
+    }
+    wipe_all(cpu, &mut start, &mut stream);
+}
+
+/// Xors key streams onto messages of at most one block, side by side.
+#[inline(always)]
+pub(super) fn apply_short<V: Word32<L>, const L: usize>(
+    cpu: V::Cpu,
+    keys: &[[u8; 32]],
+    messages: &mut [&mut [u8]],
+    blocks: impl Fn(&Start<V, 1>, &mut Stream<L, 1>),
+) {
+    let (mut start, mut stream) = (constants(cpu), [[[[0; 32]; L]; 2]; 1]);
+    for (keys, messages) in keys.chunks(L).zip(messages.chunks_mut(L)) {
+        start = start_of_many(cpu, keys);
+        blocks(&start, &mut stream);
+        let [[lows, highs]] = &stream;
+        for (message, (low, high)) in messages.iter_mut().zip(lows.iter().zip(highs)) {
+            let (front, back) = message.split_at_mut(message.len().min(32));
+            apply_row(low, front);
+            apply_row(high, back);
+        }
+    }
+    wipe_all(cpu, &mut start, &mut stream);
+}
+
 /// Xors blocks onto `data`, which is at most as long as they are.
 #[inline(always)]
-pub(super) fn apply<const L: usize, const G: usize>(stream: &Stream<L, G>, data: &mut [u8]) {
+fn apply<const L: usize, const G: usize>(stream: &Stream<L, G>, data: &mut [u8]) {
     for (blocks, data) in stream.iter().zip(data.chunks_mut(BLOCK * L)) {
         for (block, data) in data.chunks_mut(BLOCK).enumerate() {
             let (low, high) = data.split_at_mut(data.len().min(32));
@@ -132,22 +170,9 @@ pub(super) fn apply<const L: usize, const G: usize>(stream: &Stream<L, G>, data:
     }
 }
 
-/// Xors one block onto each message, none of which is longer.
-#[inline(always)]
-pub(super) fn apply_to_many<const L: usize>(
-    [low, high]: &[[[u8; 32]; L]; 2],
-    messages: &mut [&mut [u8]],
-) {
-    for (message, (low, high)) in messages.iter_mut().zip(low.iter().zip(high)) {
-        let (front, back) = message.split_at_mut(message.len().min(32));
-        apply_row(low, front);
-        apply_row(high, back);
-    }
-}
-
 /// Xors a row onto `data`; the usual case, a whole row, is a single instruction.
 #[inline(always)]
-pub(super) fn apply_row(row: &[u8; 32], data: &mut [u8]) {
+fn apply_row(row: &[u8; 32], data: &mut [u8]) {
     if let Ok(whole) = <&mut [u8; 32]>::try_from(&mut *data) {
         whole.iter_mut().zip(row).for_each(|(byte, row)| *byte ^= row);
     } else {
@@ -157,7 +182,7 @@ pub(super) fn apply_row(row: &[u8; 32], data: &mut [u8]) {
 
 /// Overwrites key and key stream in a way that the compiler keeps.
 #[inline(always)]
-pub(super) fn wipe_all<V: Word32<L>, const L: usize, const G: usize>(
+fn wipe_all<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
     start: &mut Start<V, G>,
     stream: &mut Stream<L, G>,

@@ -9,6 +9,8 @@
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
 mod blake2b;
 mod chacha20;
 pub mod portable;

@@ -79,3 +79,10 @@ pub(super) fn hashes(keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8;
         mix_hash(key, digest, message);
     }
 }
+
+/// What [`mix_stream`] does, for several messages and keys that are complete.
+pub(super) fn streams(keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    for (key, message) in keys.iter().zip(messages) {
+        mix_stream(key, &[0; LEFT], message);
+    }
+}

@@ -28,11 +28,7 @@ pub(super) trait Parts: Copy {
 
 /// Takes a layer off.
 #[inline(always)]
-pub(super) fn decrypt(
-    parts: impl Parts,
-    keys: &[[u8; PAYLOAD_KEY]],
-    payloads: &mut [&mut [u8]],
-) {
+pub(super) fn decrypt(parts: impl Parts, keys: &[[u8; PAYLOAD_KEY]], payloads: &mut [&mut [u8]]) {
     runs(parts, keys, payloads, |keys, payloads, scratch| {
         hash_round(parts, keys, HASH_KEYS[1], payloads, scratch);
         stream_round(parts, keys, STREAM_KEYS[1], payloads, scratch);
@@ -43,11 +39,7 @@ pub(super) fn decrypt(
 
 /// Puts a layer on.
 #[inline(always)]
-pub(super) fn encrypt(
-    parts: impl Parts,
-    keys: &[[u8; PAYLOAD_KEY]],
-    payloads: &mut [&mut [u8]],
-) {
+pub(super) fn encrypt(parts: impl Parts, keys: &[[u8; PAYLOAD_KEY]], payloads: &mut [&mut [u8]]) {
     runs(parts, keys, payloads, |keys, payloads, scratch| {
         stream_round(parts, keys, STREAM_KEYS[0], payloads, scratch);
         hash_round(parts, keys, HASH_KEYS[0], payloads, scratch);
