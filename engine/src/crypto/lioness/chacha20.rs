@@ -170,11 +170,13 @@ fn apply<const L: usize, const G: usize>(stream: &Stream<L, G>, data: &mut [u8])
     }
 }
 
-/// Xors a row onto `data`; the usual case, a whole row, is a single instruction.
+/// Xors a row onto `data`; the usual case, a whole row, is done in words.
 #[inline(always)]
 fn apply_row(row: &[u8; 32], data: &mut [u8]) {
     if let Ok(whole) = <&mut [u8; 32]>::try_from(&mut *data) {
-        whole.iter_mut().zip(row).for_each(|(byte, row)| *byte ^= row);
+        let mut sum = *row;
+        sum.iter_mut().zip(&*whole).for_each(|(sum, byte)| *sum ^= byte);
+        *whole = sum;
     } else {
         data.iter_mut().zip(row).for_each(|(byte, row)| *byte ^= row);
     }
