@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "instructions beyond the target's baseline, loads and stores")]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::{Word32, Word64, unroll};
@@ -55,13 +56,43 @@ fn transpose4(rows: [__m256i; 4]) -> [__m256i; 4] {
     ]
 }
 
-/// Moves bytes within both halves; `order` is that of one half.
-#[inline(always)]
-fn shuffle(value: __m256i, order: [u8; 16]) -> __m256i {
-    let order = u128::from_le_bytes(order);
-    let (low, high) = (order as i64, (order >> 64) as i64);
-    let order = avx2!(_mm256_setr_epi64x(low, high, low, high));
-    avx2!(_mm256_shuffle_epi8(value, order))
+/// Where each byte of a register comes from, within its half.
+#[repr(align(32))]
+struct Order([[u8; 16]; 2]);
+
+impl Order {
+    const fn new(half: [u8; 16]) -> Self {
+        Self([half; 2])
+    }
+}
+
+/// Rotations by whole bytes, and the reversal of a word.
+static RIGHT_16: Order = Order::new([2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13]);
+static RIGHT_24: Order = Order::new([3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14]);
+static REVERSE: Order = Order::new([3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12]);
+static WIDE_RIGHT_16: Order = Order::new([2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9]);
+static WIDE_RIGHT_24: Order = Order::new([3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10]);
+
+/// Moves bytes within both halves.
+///
+/// Written out, because the compiler takes the intrinsic apart: into two instructions where it
+/// finds that 16-bit shuffles would do, and into one for each operand of the exclusive or before
+/// it.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shuffle(value: __m256i, order: &'static Order) -> __m256i {
+    let shuffled;
+    // SAFETY: reads the 32 bytes of `order`, which are aligned, and changes nothing but its output.
+    unsafe {
+        asm!(
+            "vpshufb {shuffled}, {value}, [{order}]",
+            shuffled = lateout(ymm_reg) shuffled,
+            value = in(ymm_reg) value,
+            order = in(reg) order,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    shuffled
 }
 
 /// Eight lanes of 32 bits.
@@ -124,8 +155,8 @@ impl Word32<8> for Words32 {
     #[inline(always)]
     fn rotate_right<const N: u32>(self) -> Self {
         let rotated = match N {
-            16 => shuffle(self.0, [2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13]),
-            24 => shuffle(self.0, [3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14]),
+            16 => avx2!(shuffle(self.0, &RIGHT_16)),
+            24 => avx2!(shuffle(self.0, &RIGHT_24)),
             _ => {
                 let left = avx2!(_mm_cvtsi32_si128(32 - N as i32));
                 let left = avx2!(_mm256_sll_epi32(self.0, left));
@@ -143,7 +174,7 @@ impl Word32<8> for Words32 {
 
     #[inline(always)]
     fn swap_bytes(self) -> Self {
-        Self(shuffle(self.0, [3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12]))
+        Self(avx2!(shuffle(self.0, &REVERSE)))
     }
 }
 
@@ -192,8 +223,8 @@ impl Word64<4> for Words64 {
     #[inline(always)]
     fn rotate_right<const N: u32>(self) -> Self {
         let rotated = match N {
-            16 => shuffle(self.0, [2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9]),
-            24 => shuffle(self.0, [3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10]),
+            16 => avx2!(shuffle(self.0, &WIDE_RIGHT_16)),
+            24 => avx2!(shuffle(self.0, &WIDE_RIGHT_24)),
             32 => avx2!(_mm256_shuffle_epi32::<0b10_11_00_01>(self.0)),
             63 => {
                 let doubled = avx2!(_mm256_add_epi64(self.0, self.0));
