@@ -38,7 +38,7 @@ pub(super) static PAYLOAD_PADS: Pads = Pads::new(PAYLOAD_SALT);
 
 /// HKDF's expansion (RFC 5869, section 2.3) for one info string, without what depends on the key.
 ///
-/// Output 1 hashes `info | 1`, `FIRST` blocks long. Output `i` above hashes `output i-1 | info | i`:
+/// Output 1 hashes `info | 1`, `FIRST` blocks long. Output `i` hashes `output i-1 | info | i`:
 /// a block that begins with the output before, `MIDDLE` blocks of info alone, and a block that
 /// ends with counter and padding. There are `NEXT` of them.
 pub(super) struct Expansion<const FIRST: usize, const MIDDLE: usize, const NEXT: usize> {

@@ -43,6 +43,7 @@ pub(super) trait Compress<V: Word32<L>, const L: usize, const G: usize>: Copy {
 }
 
 /// The compression for any vector.
+#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
 #[inline(always)]
 pub(super) fn compress<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
@@ -65,6 +66,7 @@ pub(super) fn compress<V: Word32<L>, const L: usize, const G: usize>(
 }
 
 /// The compression of a block whose schedule is known.
+#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
 #[inline(always)]
 pub(super) fn compress_fixed<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,

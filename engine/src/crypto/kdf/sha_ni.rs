@@ -96,6 +96,7 @@ impl<const G: usize> Compress<u32, 1, G> for Streams<G> {
     }
 }
 
+#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 fn compress<const G: usize>(state: &mut State<u32, G>, block: &Block<u32, G>) {
     let zero = _mm_setzero_si128();
@@ -116,6 +117,7 @@ fn compress<const G: usize>(state: &mut State<u32, G>, block: &Block<u32, G>) {
     each_group!(g of G { add_to(&mut state[g], s[g]); });
 }
 
+#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 fn compress_fixed<const G: usize>(state: &mut State<u32, G>, schedule: &Schedule) {
     let mut s = [[_mm_setzero_si128(); 2]; G];

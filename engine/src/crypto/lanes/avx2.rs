@@ -88,7 +88,7 @@ fn shuffle(value: __m256i, order: &'static Order) -> __m256i {
             "vpshufb {shuffled}, {value}, [{order}]",
             shuffled = lateout(ymm_reg) shuffled,
             value = in(ymm_reg) value,
-            order = in(reg) order,
+            order = in(reg) order.0.as_ptr(),
             options(pure, readonly, nostack, preserves_flags),
         );
     }

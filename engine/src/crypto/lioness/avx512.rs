@@ -46,9 +46,9 @@ impl Parts for Avx512Parts {
     /// A group takes as long for one message as for eight, and two groups less than twice that.
     fn hash(self, keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8; 32]]) {
         match messages.len() {
-            ..=1 => portable::hashes(keys, messages, digests),
+            0 | 1 => portable::hashes(keys, messages, digests),
             // SAFETY: `self` holds the proof that the CPU has the instructions.
-            ..=HASHES => unsafe { hash::<1>(Groups(self.0), keys, messages, digests) },
+            2..=HASHES => unsafe { hash::<1>(Groups(self.0), keys, messages, digests) },
             // SAFETY: as above.
             _ => unsafe { hash::<2>(Groups(self.0), keys, messages, digests) },
         }
