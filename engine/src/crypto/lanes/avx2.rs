@@ -102,6 +102,8 @@ pub(in crate::crypto) struct Words32(__m256i);
 impl Word32<8> for Words32 {
     type Cpu = Avx2;
 
+    const ABREAST: usize = 2;
+
     #[inline(always)]
     fn splat(_: Avx2, word: u32) -> Self {
         Self(avx2!(_mm256_set1_epi32(word as i32)))
@@ -184,6 +186,8 @@ pub(in crate::crypto) struct Words64(__m256i);
 
 impl Word64<4> for Words64 {
     type Cpu = Avx2;
+
+    const ABREAST: usize = 2;
 
     #[inline(always)]
     fn splat(_: Avx2, word: u64) -> Self {

@@ -65,6 +65,8 @@ pub(in crate::crypto) struct Words32(__m512i);
 impl Word32<16> for Words32 {
     type Cpu = Avx512;
 
+    const ABREAST: usize = 4;
+
     #[inline(always)]
     fn splat(_: Avx512, word: u32) -> Self {
         Self(avx512!(_mm512_set1_epi32(word as i32)))
@@ -163,6 +165,8 @@ pub(in crate::crypto) struct Words64(__m512i);
 
 impl Word64<8> for Words64 {
     type Cpu = Avx512;
+
+    const ABREAST: usize = 4;
 
     #[inline(always)]
     fn splat(_: Avx512, word: u64) -> Self {

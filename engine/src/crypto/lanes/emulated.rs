@@ -11,6 +11,8 @@ pub(in crate::crypto) struct Emulated<W, const L: usize>([W; L]);
 impl<const L: usize> Word32<L> for Emulated<u32, L> {
     type Cpu = ();
 
+    const ABREAST: usize = 4;
+
     fn splat((): (), word: u32) -> Self {
         Self([word; L])
     }
@@ -59,6 +61,8 @@ impl<const L: usize> Word32<L> for Emulated<u32, L> {
 
 impl<const L: usize> Word64<L> for Emulated<u64, L> {
     type Cpu = ();
+
+    const ABREAST: usize = 4;
 
     fn splat((): (), word: u64) -> Self {
         Self([word; L])

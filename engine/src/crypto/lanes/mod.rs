@@ -37,6 +37,11 @@ pub(super) trait Word32<const L: usize>: Copy {
     /// has a vector need not.
     type Cpu: Copy;
 
+    /// How many of four independent pieces of a round are computed side by side. All four hide the
+    /// instructions' latency best, but with 16 registers their intermediate values push the state
+    /// out to memory.
+    const ABREAST: usize;
+
     /// The same word in every lane.
     fn splat(cpu: Self::Cpu, word: u32) -> Self;
 
@@ -86,6 +91,9 @@ pub(super) trait Word64<const L: usize>: Copy {
     /// As [`Word32::Cpu`].
     type Cpu: Copy;
 
+    /// As [`Word32::ABREAST`].
+    const ABREAST: usize;
+
     /// The same word in every lane.
     fn splat(cpu: Self::Cpu, word: u64) -> Self;
 
@@ -105,6 +113,8 @@ pub(super) trait Word64<const L: usize>: Copy {
 /// One lane: the width of an instruction set that works on one message at a time.
 impl Word32<1> for u32 {
     type Cpu = ();
+
+    const ABREAST: usize = 4;
 
     #[inline(always)]
     fn splat((): (), word: u32) -> Self {

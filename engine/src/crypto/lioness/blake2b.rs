@@ -184,8 +184,8 @@ pub(super) fn compress<V: Word64<L>, const L: usize, const G: usize>(
     });
 }
 
-/// Four mixings (section 3.1) side by side, step by step: each step of one waits for the step
-/// before, never for another mixing.
+/// Four mixings (section 3.1), as many side by side as there are registers for: each step of one
+/// waits for the step before, never for another mixing.
 #[inline(always)]
 fn mix<V: Word64<L>, const L: usize, const G: usize>(
     v: &mut Block<V, G>,
@@ -194,12 +194,16 @@ fn mix<V: Word64<L>, const L: usize, const G: usize>(
     first: [usize; 4],
     second: [usize; 4],
 ) {
-    add_words(v, block, rows, first);
-    step::<V, L, G, 32>(v, rows, [0, 1, 3]);
-    step::<V, L, G, 24>(v, rows, [2, 3, 1]);
-    add_words(v, block, rows, second);
-    step::<V, L, G, 16>(v, rows, [0, 1, 3]);
-    step::<V, L, G, 63>(v, rows, [2, 3, 1]);
+    unroll!(part in [0 1 2 3] {
+        if part * V::ABREAST < 4 {
+            add_words(v, block, rows, first, part);
+            step::<V, L, G, 32>(v, rows, [0, 1, 3], part);
+            step::<V, L, G, 24>(v, rows, [2, 3, 1], part);
+            add_words(v, block, rows, second, part);
+            step::<V, L, G, 16>(v, rows, [0, 1, 3], part);
+            step::<V, L, G, 63>(v, rows, [2, 3, 1], part);
+        }
+    });
 }
 
 #[inline(always)]
@@ -208,11 +212,14 @@ fn add_words<V: Word64<L>, const L: usize, const G: usize>(
     block: &Block<V, G>,
     rows: [[usize; 4]; 4],
     words: [usize; 4],
+    part: usize,
 ) {
     each_group!(g of G {
         unroll!(q in [0 1 2 3] {
-            let a = rows[q][0];
-            v[g][a] = v[g][a].add(block[g][words[q]]);
+            if q / V::ABREAST == part {
+                let a = rows[q][0];
+                v[g][a] = v[g][a].add(block[g][words[q]]);
+            }
         });
     });
 }
@@ -223,17 +230,22 @@ fn step<V: Word64<L>, const L: usize, const G: usize, const N: u32>(
     v: &mut Block<V, G>,
     rows: [[usize; 4]; 4],
     [x, y, z]: [usize; 3],
+    part: usize,
 ) {
     each_group!(g of G {
         unroll!(q in [0 1 2 3] {
-            let (x, y) = (rows[q][x], rows[q][y]);
-            v[g][x] = v[g][x].add(v[g][y]);
+            if q / V::ABREAST == part {
+                let (x, y) = (rows[q][x], rows[q][y]);
+                v[g][x] = v[g][x].add(v[g][y]);
+            }
         });
     });
     each_group!(g of G {
         unroll!(q in [0 1 2 3] {
-            let (x, z) = (rows[q][x], rows[q][z]);
-            v[g][z] = v[g][z].xor(v[g][x]).rotate_right::<N>();
+            if q / V::ABREAST == part {
+                let (x, z) = (rows[q][x], rows[q][z]);
+                v[g][z] = v[g][z].xor(v[g][x]).rotate_right::<N>();
+            }
         });
     });
 }

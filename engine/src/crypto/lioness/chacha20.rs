@@ -83,17 +83,21 @@ pub(super) fn stream<V: Word32<L>, const L: usize, const G: usize>(
     });
 }
 
-/// Four quarter rounds (section 2.1) side by side, step by step: each step of one waits for the
-/// step before, never for another quarter round.
+/// Four quarter rounds (section 2.1), as many side by side as there are registers for: each step
+/// of one waits for the step before, never for another quarter round.
 #[inline(always)]
 fn quarter_rounds<V: Word32<L>, const L: usize, const G: usize>(
     s: &mut Start<V, G>,
     rows: [[usize; 4]; 4],
 ) {
-    step::<V, L, G, 16>(s, rows, [0, 1, 3]);
-    step::<V, L, G, 20>(s, rows, [2, 3, 1]);
-    step::<V, L, G, 24>(s, rows, [0, 1, 3]);
-    step::<V, L, G, 25>(s, rows, [2, 3, 1]);
+    unroll!(part in [0 1 2 3] {
+        if part * V::ABREAST < 4 {
+            step::<V, L, G, 16>(s, rows, [0, 1, 3], part);
+            step::<V, L, G, 20>(s, rows, [2, 3, 1], part);
+            step::<V, L, G, 24>(s, rows, [0, 1, 3], part);
+            step::<V, L, G, 25>(s, rows, [2, 3, 1], part);
+        }
+    });
 }
 
 /// `x += y; z = (z ^ x) rotated right by N`.
@@ -102,17 +106,22 @@ fn step<V: Word32<L>, const L: usize, const G: usize, const N: u32>(
     s: &mut Start<V, G>,
     rows: [[usize; 4]; 4],
     [x, y, z]: [usize; 3],
+    part: usize,
 ) {
     each_group!(g of G {
         unroll!(q in [0 1 2 3] {
-            let (x, y) = (rows[q][x], rows[q][y]);
-            s[g][x] = s[g][x].add(s[g][y]);
+            if q / V::ABREAST == part {
+                let (x, y) = (rows[q][x], rows[q][y]);
+                s[g][x] = s[g][x].add(s[g][y]);
+            }
         });
     });
     each_group!(g of G {
         unroll!(q in [0 1 2 3] {
-            let (x, z) = (rows[q][x], rows[q][z]);
-            s[g][z] = s[g][z].xor(s[g][x]).rotate_right::<N>();
+            if q / V::ABREAST == part {
+                let (x, z) = (rows[q][x], rows[q][z]);
+                s[g][z] = s[g][z].xor(s[g][x]).rotate_right::<N>();
+            }
         });
     });
 }
