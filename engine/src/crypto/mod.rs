@@ -13,9 +13,12 @@
 
 pub mod ctr;
 pub mod kdf;
+mod lanes;
 pub mod lioness;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod x25519;
 
 use arrayvec::ArrayVec;
@@ -25,6 +28,8 @@ use self::ctr::HeaderStream;
 use self::kdf::{Expand, HeaderMacs, PayloadKeys};
 use self::lioness::Lioness;
 use self::x25519::X25519;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{Aes, Avx2, Avx512, Sha, Vaes};
 
 pub use self::kdf::HopKeys;
 
@@ -65,9 +70,67 @@ pub const PORTABLE: Kernels = Kernels {
     lioness_encrypt: lioness::portable::encrypt,
 };
 
+/// The tier of CPUs with AVX2, where this CPU has it. SHA-256 and AES are done by their own
+/// instructions if there are any.
+#[cfg(target_arch = "x86_64")]
+pub fn avx2() -> Option<Kernels> {
+    Avx2::detect()?;
+    let mut kernels = Kernels {
+        name: "avx2",
+        expand: kdf::avx2::expand,
+        payload_keys: kdf::avx2::payload_keys,
+        header_macs: kdf::avx2::header_macs,
+        lioness_decrypt: lioness::avx2::decrypt,
+        lioness_encrypt: lioness::avx2::encrypt,
+        ..PORTABLE
+    };
+    if Sha::detect().is_some() {
+        kernels.expand = kdf::sha_ni::expand;
+        kernels.payload_keys = kdf::sha_ni::payload_keys;
+        kernels.header_macs = kdf::sha_ni::header_macs;
+    }
+    if Aes::detect().is_some() {
+        kernels.header_stream = ctr::aes_ni::header_stream;
+    }
+    Some(kernels)
+}
+
+/// The tier of CPUs with AVX-512 and its big-integer instructions, where this CPU has them.
+#[cfg(target_arch = "x86_64")]
+pub fn avx512() -> Option<Kernels> {
+    Avx512::detect()?;
+    let mut kernels = Kernels {
+        name: "avx512",
+        expand: kdf::avx512::expand,
+        payload_keys: kdf::avx512::payload_keys,
+        header_macs: kdf::avx512::header_macs,
+        lioness_decrypt: lioness::avx512::decrypt,
+        lioness_encrypt: lioness::avx512::encrypt,
+        ..PORTABLE
+    };
+    if Vaes::detect().is_some() {
+        kernels.header_stream = ctr::vaes::header_stream;
+    } else if Aes::detect().is_some() {
+        kernels.header_stream = ctr::aes_ni::header_stream;
+    }
+    Some(kernels)
+}
+
+/// The tier of CPUs with AVX2: here there is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avx2() -> Option<Kernels> {
+    None
+}
+
+/// The tier of CPUs with AVX-512: here there is none.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avx512() -> Option<Kernels> {
+    None
+}
+
 /// Every tier that this CPU can run, slowest first.
 pub fn tiers() -> ArrayVec<Kernels, 3> {
-    [Some(PORTABLE)].into_iter().flatten().collect()
+    [Some(PORTABLE), avx2(), avx512()].into_iter().flatten().collect()
 }
 
 /// Wipes rows of secret bytes in a way that the compiler keeps.

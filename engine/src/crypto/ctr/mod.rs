@@ -1,8 +1,12 @@
 //! The header's stream cipher: AES-128 in counter mode (NIST SP 800-38A, section 6.5).
 
+#[cfg(target_arch = "x86_64")]
+pub mod aes_ni;
 pub mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+pub mod vaes;
 
 use crate::wire::geometry::{K, STREAM_LEN};
 

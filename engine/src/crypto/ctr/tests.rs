@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{HeaderStream, portable};
-use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256};
+use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256, tiers};
 use crate::wire::geometry::STREAM_LEN;
 
 /// NIST SP 800-38A, appendix F.5.1 (CTR-AES128.Encrypt).
@@ -48,7 +48,19 @@ fn lanes_are_independent(kernel: HeaderStream) {
 }
 
 #[test]
-fn portable_tier() {
-    known_stream(portable::header_stream);
-    lanes_are_independent(portable::header_stream);
+fn every_tier() {
+    for tier in tiers() {
+        known_stream(tier.header_stream);
+        lanes_are_independent(tier.header_stream);
+    }
+}
+
+/// On a CPU with wide AES instructions the narrow ones are in no tier.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn narrow_instructions() {
+    if crate::cpu::Aes::detect().is_some() {
+        known_stream(super::aes_ni::header_stream);
+        lanes_are_independent(super::aes_ni::header_stream);
+    }
 }

@@ -1,6 +1,15 @@
 //! Key derivation and the header's MAC: HKDF-SHA256 (RFC 5869) and HMAC-SHA256 (RFC 2104).
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+mod batch;
+mod fixed;
 pub mod portable;
+mod sha256;
+#[cfg(target_arch = "x86_64")]
+pub mod sha_ni;
 #[cfg(test)]
 mod tests;
 

@@ -4,9 +4,15 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Expand, HeaderMacs, HopKeys, PayloadKeys, portable};
+use super::sha256::{self, Block, Compress, Schedule, State};
+use super::{Expand, HeaderMacs, HopKeys, PayloadKeys, batch, portable};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512, sha_ni};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{Avx2, Avx512, Sha};
 use crate::crypto::PAYLOAD_KEY;
-use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256};
+use crate::crypto::lanes::emulated::Emulated;
+use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256 as digest, tiers};
 use crate::wire::geometry::BETA_LEN;
 
 /// RFC 5869, appendix A.1 to A.3.
@@ -48,8 +54,8 @@ fn known_hop_keys(kernel: Expand) {
     let mut keys = [HopKeys::empty()];
     kernel(&[counting()], &mut keys);
     let [keys] = &keys;
-    let digest = hex("779023fd6bdbf32fcc8b70caf809029384a491256fcb7b736437f9517847efd2");
-    assert_eq!(sha256(keys.as_bytes()), digest);
+    let expected = hex("779023fd6bdbf32fcc8b70caf809029384a491256fcb7b736437f9517847efd2");
+    assert_eq!(digest(keys.as_bytes()), expected);
     assert_eq!(keys.stream(), &hex("b19b83314e85a517f87df1c6cd98b627"));
     assert_eq!(keys.mac(), &hex("32abda10f68682491413646724633d23"));
     let tag = hex("413fdbe0a388012093a2243ce0bdc3d63a325d720444b4a6b63626c81edfd728");
@@ -63,8 +69,8 @@ fn known_hop_keys(kernel: Expand) {
 fn known_payload_key(kernel: PayloadKeys) {
     let mut keys = [[0; PAYLOAD_KEY]];
     kernel(&[counting()], &mut keys);
-    let digest = hex("ecdf6af93065690194185d6e0b37b12861849ad1da82586c2f45f00b7f234ede");
-    assert_eq!(sha256(&keys[0]), digest);
+    let expected = hex("ecdf6af93065690194185d6e0b37b12861849ad1da82586c2f45f00b7f234ede");
+    assert_eq!(digest(&keys[0]), expected);
 }
 
 fn known_mac(kernel: HeaderMacs) {
@@ -100,12 +106,102 @@ fn lanes_are_independent(expand: Expand, payload_keys: PayloadKeys, header_macs:
     }
 }
 
+fn check(expand: Expand, payload_keys: PayloadKeys, header_macs: HeaderMacs) {
+    known_hop_keys(expand);
+    known_payload_key(payload_keys);
+    known_mac(header_macs);
+    lanes_are_independent(expand, payload_keys, header_macs);
+    painted(expand, payload_keys, header_macs);
+}
+
+/// Inputs of one repeated byte, in which a word at the wrong place may go unnoticed but a carry or
+/// a sign does not.
+fn painted(expand: Expand, payload_keys: PayloadKeys, header_macs: HeaderMacs) {
+    for byte in [0x00, 0x7f, 0x80, 0xff] {
+        let (mut keys, mut expected) = (vec![HopKeys::empty(); 19], vec![HopKeys::empty(); 19]);
+        expand(&[[byte; 32]; 19], &mut keys);
+        portable::expand(&[[byte; 32]; 19], &mut expected);
+        assert!(keys.iter().zip(&expected).all(|(one, other)| one.as_bytes() == other.as_bytes()));
+        let (mut keys, mut expected) = ([[0; PAYLOAD_KEY]; 19], [[0; PAYLOAD_KEY]; 19]);
+        payload_keys(&[[byte; 16]; 19], &mut keys);
+        portable::payload_keys(&[[byte; 16]; 19], &mut expected);
+        assert_eq!(keys, expected);
+        let (mut macs, mut expected) = ([[0; 16]; 19], [[0; 16]; 19]);
+        header_macs(&[[byte; 16]; 19], &[&[byte; BETA_LEN]; 19], &mut macs);
+        portable::header_macs(&[[byte; 16]; 19], &[&[byte; BETA_LEN]; 19], &mut expected);
+        assert_eq!(macs, expected);
+    }
+}
+
 #[test]
-fn portable_tier() {
-    known_hop_keys(portable::expand);
-    known_payload_key(portable::payload_keys);
-    known_mac(portable::header_macs);
-    lanes_are_independent(portable::expand, portable::payload_keys, portable::header_macs);
+fn every_tier() {
+    for tier in tiers() {
+        check(tier.expand, tier.payload_keys, tier.header_macs);
+    }
+}
+
+/// Kernels that a tier uses on some CPUs only.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn kernels_outside_this_cpus_tiers() {
+    if Avx2::detect().is_some() {
+        check(avx2::expand, avx2::payload_keys, avx2::header_macs);
+    }
+    if Sha::detect().is_some() {
+        check(sha_ni::expand, sha_ni::payload_keys, sha_ni::header_macs);
+    }
+    if Avx512::detect().is_some() {
+        check(
+            |secrets, keys| avx512::expand_on(None, secrets, keys),
+            |seeds, out| avx512::payload_keys_on(None, seeds, out),
+            |keys, betas, out| avx512::header_macs_on(None, keys, betas, out),
+        );
+    }
+}
+
+/// The algebra of the vector tiers without any instruction set.
+#[derive(Clone, Copy)]
+struct Emulation;
+
+impl<const L: usize, const G: usize> Compress<Emulated<u32, L>, L, G> for Emulation {
+    fn cpu(self) {}
+
+    fn compress(self, state: &mut State<Emulated<u32, L>, G>, block: &Block<Emulated<u32, L>, G>) {
+        sha256::compress((), state, block);
+    }
+
+    fn compress_fixed(self, state: &mut State<Emulated<u32, L>, G>, schedule: &Schedule) {
+        sha256::compress_fixed((), state, schedule);
+    }
+}
+
+fn emulated<const L: usize, const G: usize>() {
+    check(
+        |secrets, keys| {
+            for (secrets, keys) in secrets.chunks(L * G).zip(keys.chunks_mut(L * G)) {
+                batch::expand::<Emulated<u32, L>, L, G>(Emulation, secrets, keys);
+            }
+        },
+        |seeds, out| {
+            for (seeds, out) in seeds.chunks(L * G).zip(out.chunks_mut(L * G)) {
+                batch::payload_keys::<Emulated<u32, L>, L, G>(Emulation, seeds, out);
+            }
+        },
+        |keys, betas, out| {
+            let chunks = keys.chunks(L * G).zip(betas.chunks(L * G)).zip(out.chunks_mut(L * G));
+            for ((keys, betas), out) in chunks {
+                batch::header_macs::<Emulated<u32, L>, L, G>(Emulation, keys, betas, out);
+            }
+        },
+    );
+}
+
+#[test]
+fn algebra_of_every_width() {
+    emulated::<1, 1>();
+    emulated::<8, 1>();
+    emulated::<16, 1>();
+    emulated::<16, 2>();
 }
 
 #[test]

@@ -7,7 +7,14 @@
 //! is the first 32 bytes of the payload, the right half all the rest; the key is
 //! `k1 32 | k2 64 | k3 32 | k4 64`.
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+mod blake2b;
+mod chacha20;
 pub mod portable;
+mod rounds;
 #[cfg(test)]
 mod tests;
 

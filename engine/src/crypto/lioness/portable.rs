@@ -71,3 +71,18 @@ pub(super) fn mix_hash(key: &[u8; 64], left: &mut [u8; LEFT], right: &[u8]) {
     left.iter_mut().zip(&digest).for_each(|(byte, digest)| *byte ^= digest);
     zeroize_bytes(&mut digest);
 }
+
+/// What [`mix_hash`] adds, for several messages.
+pub(super) fn hashes(keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8; LEFT]]) {
+    for ((key, message), digest) in keys.iter().zip(messages).zip(digests) {
+        digest.fill(0);
+        mix_hash(key, digest, message);
+    }
+}
+
+/// What [`mix_stream`] does, for several messages and keys that are complete.
+pub(super) fn streams(keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    for (key, message) in keys.iter().zip(messages) {
+        mix_stream(key, &[0; LEFT], message);
+    }
+}

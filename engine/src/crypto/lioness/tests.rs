@@ -9,9 +9,13 @@ use alloc::vec::Vec;
 use rand::Rng;
 use sphinx_packet::payload::Payload;
 
+use super::blake2b::{self, Position};
+use super::chacha20::{self, BLOCK, Start, Stream};
+use super::rounds::{self, Parts};
 use super::{Lioness, portable};
 use crate::crypto::PAYLOAD_KEY;
-use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256};
+use crate::crypto::lanes::emulated::Emulated;
+use crate::crypto::testing::{LENGTHS, counting, hex, rng, rows, sha256, tiers};
 use crate::wire::geometry::PacketSize;
 
 /// RFC 8439, appendix A.1: test vectors 1 and 3 (blocks 0 and 1 of two keys, zero nonce).
@@ -91,10 +95,110 @@ fn slices(payloads: &mut [Vec<u8>]) -> Vec<&mut [u8]> {
     payloads.iter_mut().map(Vec::as_mut_slice).collect()
 }
 
+/// Every length from one byte of right half to beyond two blocks of the hash, and those around the
+/// stream ciphers' strides, in groups of every size up to the widest.
+fn tails(encrypt: Lioness, decrypt: Lioness) {
+    let mut rng = rng(33);
+    for len in (33..=300).chain([545, 1056, 1057, 2047, 2048, 2049, 2080, 2081, 4128, 4129]) {
+        let lanes = 1 + len % 17;
+        let keys: Vec<[u8; PAYLOAD_KEY]> = rows(&mut rng, lanes);
+        let mut payloads = vec![vec![0; len]; lanes];
+        payloads.iter_mut().for_each(|payload| rng.fill_bytes(payload));
+        let (before, mut expected) = (payloads.clone(), payloads.clone());
+        portable::encrypt(&keys, &mut slices(&mut expected));
+        encrypt(&keys, &mut slices(&mut payloads));
+        assert_eq!(payloads, expected, "{lanes} payloads of {len} bytes");
+        decrypt(&keys, &mut slices(&mut payloads));
+        assert_eq!(payloads, before, "{lanes} payloads of {len} bytes");
+    }
+}
+
+/// Every number of lanes up to the largest batch; inputs of one repeated byte.
+fn painted(encrypt: Lioness, decrypt: Lioness) {
+    for lanes in 0..=64 {
+        for len in [38, 2065] {
+            let byte = [0x00, 0x7f, 0x80, 0xff][lanes % 4];
+            let keys = vec![[!byte; PAYLOAD_KEY]; lanes];
+            let mut payloads = vec![vec![byte; len]; lanes];
+            let (before, mut expected) = (payloads.clone(), payloads.clone());
+            portable::encrypt(&keys, &mut slices(&mut expected));
+            encrypt(&keys, &mut slices(&mut payloads));
+            assert_eq!(payloads, expected);
+            decrypt(&keys, &mut slices(&mut payloads));
+            assert_eq!(payloads, before);
+        }
+    }
+}
+
+fn check(encrypt: Lioness, decrypt: Lioness) {
+    known_blocks(encrypt, decrypt);
+    agrees_with_sphinx_packet(encrypt, decrypt);
+    tails(encrypt, decrypt);
+    painted(encrypt, decrypt);
+}
+
 #[test]
-fn portable_tier() {
-    known_blocks(portable::encrypt, portable::decrypt);
-    agrees_with_sphinx_packet(portable::encrypt, portable::decrypt);
+fn every_tier() {
+    for tier in tiers() {
+        check(tier.lioness_encrypt, tier.lioness_decrypt);
+    }
+}
+
+/// The algebra of the vector tiers without any instruction set: `H` lanes of the hash and `C` of
+/// the stream cipher, in `G` groups.
+#[derive(Clone, Copy)]
+struct Emulation<const H: usize, const C: usize, const G: usize>;
+
+impl<const H: usize, const C: usize, const G: usize> blake2b::Compress<Emulated<u64, H>, H, G>
+    for Emulation<H, C, G>
+{
+    fn cpu(self) {}
+
+    fn compress(
+        self,
+        state: &mut blake2b::State<Emulated<u64, H>, G>,
+        block: &blake2b::Block<Emulated<u64, H>, G>,
+        position: Position,
+    ) {
+        blake2b::compress((), state, block, position);
+    }
+}
+
+impl<const H: usize, const C: usize, const G: usize> Parts for Emulation<H, C, G> {
+    const GROUP: usize = H * G;
+
+    fn hash(self, keys: &[&[u8; 64]], messages: &[&[u8]], digests: &mut [[u8; 32]]) {
+        blake2b::hash(self, keys, messages, digests);
+    }
+
+    fn stream(self, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+        if messages.iter().all(|message| message.len() <= BLOCK) {
+            let blocks = |start: &Start<Emulated<u32, C>, 1>, stream: &mut Stream<C, 1>| {
+                chacha20::stream(start, stream);
+            };
+            chacha20::apply_short((), keys, messages, blocks);
+        } else {
+            let blocks = |start: &Start<Emulated<u32, C>, G>, stream: &mut Stream<C, G>| {
+                chacha20::stream(start, stream);
+            };
+            chacha20::apply_long((), keys, messages, blocks);
+        }
+    }
+}
+
+fn emulated<const H: usize, const C: usize, const G: usize>() {
+    check(
+        |keys, payloads| rounds::encrypt(Emulation::<H, C, G>, keys, payloads),
+        |keys, payloads| rounds::decrypt(Emulation::<H, C, G>, keys, payloads),
+    );
+}
+
+#[test]
+fn algebra_of_every_width() {
+    emulated::<1, 1, 1>();
+    emulated::<4, 8, 1>();
+    emulated::<8, 16, 1>();
+    emulated::<8, 16, 2>();
 }
 
 #[test]
