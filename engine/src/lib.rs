@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod counters;
+pub mod cpu;
 pub mod crypto;
 pub mod egress;
 pub mod intake;
