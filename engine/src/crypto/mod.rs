@@ -24,6 +24,8 @@ use self::ctr::HeaderStream;
 use self::kdf::{Expand, HeaderMacs, PayloadKeys};
 use self::lioness::Lioness;
 use self::x25519::X25519;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{Avx2, Avx512};
 
 pub use self::kdf::HopKeys;
 
@@ -63,6 +65,32 @@ pub const PORTABLE: Kernels = Kernels {
     lioness_decrypt: lioness::portable::decrypt,
     lioness_encrypt: lioness::portable::encrypt,
 };
+
+/// The tier of CPUs with AVX-512 IFMA, on such a CPU.
+pub fn avx512() -> Option<Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let tier = Avx512::detect().map(|proof| Kernels {
+        name: "avx512",
+        x25519: x25519::avx512::kernel(proof),
+        ..PORTABLE
+    });
+    #[cfg(not(target_arch = "x86_64"))]
+    let tier = None;
+    tier
+}
+
+/// The tier of CPUs with AVX2 and FMA, on such a CPU.
+pub fn avx2() -> Option<Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let tier = Avx2::detect().map(|proof| Kernels {
+        name: "avx2",
+        x25519: x25519::avx2::kernel(proof),
+        ..PORTABLE
+    });
+    #[cfg(not(target_arch = "x86_64"))]
+    let tier = None;
+    tier
+}
 
 /// Wipes rows of secret bytes in a way that the compiler keeps.
 pub(crate) fn wipe<const N: usize>(rows: &mut [[u8; N]]) {

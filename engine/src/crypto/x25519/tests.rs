@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use super::{X25519, portable};
+use super::{X25519, emulated, portable};
 use crate::crypto::testing::{LENGTHS, hex, rng, rows};
 
 fn one(kernel: X25519, scalar: [u8; 32], point: [u8; 32]) -> [u8; 32] {
@@ -93,6 +93,32 @@ fn portable_tier() {
     known_agreement(portable::x25519);
     low_order(portable::x25519);
     lanes_are_independent(portable::x25519);
+}
+
+#[test]
+fn emulated_ifma() {
+    known_products(emulated::ifma);
+    known_agreement(emulated::ifma);
+    low_order(emulated::ifma);
+    lanes_are_independent(emulated::ifma);
+}
+
+#[test]
+fn emulated_fused() {
+    known_products(emulated::fused);
+    known_agreement(emulated::fused);
+    low_order(emulated::fused);
+    lanes_are_independent(emulated::fused);
+}
+
+#[test]
+fn avx2_tier() {
+    let k = crate::crypto::avx2().unwrap().x25519;
+    known_products(k);
+    known_agreement(k);
+    low_order(k);
+    lanes_are_independent(k);
+    known_iteration(k);
 }
 
 #[test]
