@@ -1,6 +1,7 @@
 //! X25519 on AVX2 and FMA: 4 lanes.
 #![expect(unsafe_code, reason = "vector instructions")]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::float::Fused;
@@ -27,6 +28,17 @@ fn multiply(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
 /// A vector. Named by [`multiply`] only, and private, so that none exists outside of it.
 #[derive(Clone, Copy)]
 struct Ymm(__m256i);
+
+/// No instruction at all, but the compiler cannot look through it.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn opaque(mut vector: __m256i) -> __m256i {
+    // SAFETY: without an instruction, nothing can go wrong.
+    unsafe {
+        asm!("/* {0} */", inout(ymm_reg) vector, options(pure, nomem, nostack, preserves_flags));
+    }
+    vector
+}
 
 /// One instruction on vectors.
 macro_rules! op {
@@ -107,6 +119,11 @@ impl Lanes for Ymm {
     fn shr(self, count: u32) -> Self {
         let count = op!(_mm_cvtsi32_si128(count.cast_signed()));
         Self(op!(_mm256_srl_epi64(self.0, count)))
+    }
+
+    #[inline(always)]
+    fn opaque(self) -> Self {
+        Self(op!(opaque(self.0)))
     }
 
     /// The vector itself: a selection reads the top bits only.

@@ -84,6 +84,10 @@ impl<const N: usize, const EXACT: bool> Lanes for Emulated<N, EXACT> {
         self.map(|a| a >> count)
     }
 
+    fn opaque(self) -> Self {
+        self
+    }
+
     fn top_bits(self) -> Self::Mask {
         self.0.map(|a| a >> 63 == 1)
     }

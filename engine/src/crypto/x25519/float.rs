@@ -87,13 +87,13 @@ impl<L: Float> Field for Fused<L> {
     #[inline(always)]
     fn mul(a: &Factor<L>, b: &Factor<L>) -> Wide<L> {
         const OFFSET: [u64; 5] = offset([0; 5], MUL);
-        fold(columns(&a.0, &b.0), OFFSET)
+        mul(&a.0, &b.0, OFFSET)
     }
 
     #[inline(always)]
     fn mul_biased(a: &Factor<L>, b: &Factor<L>) -> Wide<L> {
         const OFFSET: [u64; 5] = offset(BIAS, MUL);
-        fold(columns(&a.0, &b.0), OFFSET)
+        mul(&a.0, &b.0, OFFSET)
     }
 
     /// The bias costs nothing here.
@@ -105,7 +105,7 @@ impl<L: Float> Field for Fused<L> {
     #[inline(always)]
     fn square_biased(a: &Factor<L>) -> Wide<L> {
         const OFFSET: [u64; 5] = offset(BIAS, SQUARE);
-        fold(square_columns(&a.0), OFFSET)
+        square(&a.0, OFFSET)
     }
 
     #[inline(always)]
@@ -176,35 +176,37 @@ fn accumulate<L: Float>(columns: &mut [L; 10], k: usize, a: L, b: L) {
     columns[k + 1] = columns[k + 1].add(upper);
 }
 
-/// The ten columns of a product, column k of weight 2^(51 k), with bits of S and T in them.
+/// The product of two factors: ten columns, column k of weight 2^(51 k), then folded.
 #[inline(always)]
-fn columns<L: Float>(a: &[L; 5], b: &[L; 5]) -> [L; 10] {
-    let mut c = [L::splat(0); 10];
-    for (i, a) in a.iter().enumerate() {
-        for (j, b) in b.iter().enumerate() {
-            accumulate(&mut c, i + j, *a, *b);
+fn mul<L: Float>(a: &[L; 5], b: &[L; 5], offset: [u64; 5]) -> Wide<L> {
+    let mut columns = [L::splat(0); 10];
+    for k in 0..9 {
+        for i in 0..5 {
+            if k >= i && k - i < 5 {
+                accumulate(&mut columns, k, a[i], b[k - i]);
+            }
         }
     }
-    c
+    fold(&columns, offset)
 }
 
-/// The ten columns of a square: 15 products instead of 25, the mixed ones doubled.
+/// The square of a factor: 15 products instead of 25, the mixed ones doubled.
 #[inline(always)]
-fn square_columns<L: Float>(a: &[L; 5]) -> [L; 10] {
-    let mut c = [L::splat(0); 10];
+fn square<L: Float>(a: &[L; 5], offset: [u64; 5]) -> Wide<L> {
+    let mut columns = [L::splat(0); 10];
     for i in 0..5 {
-        accumulate(&mut c, 2 * i, a[i], a[i]);
+        accumulate(&mut columns, 2 * i, a[i], a[i]);
         let twice = a[i].float_add(a[i]);
         for j in i + 1..5 {
-            accumulate(&mut c, i + j, twice, a[j]);
+            accumulate(&mut columns, i + j, twice, a[j]);
         }
     }
-    c
+    fold(&columns, offset)
 }
 
 /// The upper five columns, 19 times, onto the lower five, with `offset`.
 #[inline(always)]
-fn fold<L: Float>(c: [L; 10], offset: [u64; 5]) -> Wide<L> {
+fn fold<L: Float>(c: &[L; 10], offset: [u64; 5]) -> Wide<L> {
     let folded = |k: usize| c[k].add(L::splat(offset[k])).add(c[k + 5].times_19());
     Wide([folded(0), folded(1), folded(2), folded(3), folded(4)])
 }
