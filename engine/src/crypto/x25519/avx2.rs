@@ -121,9 +121,12 @@ impl Lanes for Ymm {
         Self(op!(_mm256_srl_epi64(self.0, count)))
     }
 
+    /// Out of shifts and sums the compiler would make a multiplication of 64 bits, which AVX2 has
+    /// to put together from three of 32.
     #[inline(always)]
-    fn opaque(self) -> Self {
-        Self(op!(opaque(self.0)))
+    fn times_19(self) -> Self {
+        let shifted = Self(op!(opaque(self.shl(4).0)));
+        shifted.add(self).add(self.add(self))
     }
 
     /// The vector itself: a selection reads the top bits only.

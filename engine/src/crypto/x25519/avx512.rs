@@ -1,7 +1,6 @@
 //! X25519 on AVX-512 IFMA: 8 lanes, two ladders at a time.
 #![expect(unsafe_code, reason = "vector instructions")]
 
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::ifma::Ifma;
@@ -28,17 +27,6 @@ fn multiply(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
 /// A vector. Named by [`multiply`] only, and private, so that none exists outside of it.
 #[derive(Clone, Copy)]
 struct Zmm(__m512i);
-
-/// No instruction at all, but the compiler cannot look through it.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn opaque(mut vector: __m512i) -> __m512i {
-    // SAFETY: without an instruction, nothing can go wrong.
-    unsafe {
-        asm!("/* {0} */", inout(zmm_reg) vector, options(pure, nomem, nostack, preserves_flags));
-    }
-    vector
-}
 
 /// One instruction on vectors.
 macro_rules! op {
@@ -107,11 +95,6 @@ impl Lanes for Zmm {
     fn shr(self, count: u32) -> Self {
         let count = op!(_mm_cvtsi32_si128(count.cast_signed()));
         Self(op!(_mm512_srl_epi64(self.0, count)))
-    }
-
-    #[inline(always)]
-    fn opaque(self) -> Self {
-        Self(op!(opaque(self.0)))
     }
 
     #[inline(always)]

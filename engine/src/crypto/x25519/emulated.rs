@@ -18,15 +18,20 @@ pub(super) fn fused(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 3
     batch::multiply::<Fused<Emulated<4, false>>>(scalars, points, out);
 }
 
+/// None of its methods is inlined: tens of thousands of copies of their checks would take minutes
+/// to compile.
+///
 /// `EXACT` says that sums and differences stay within 64 bits, and panics if they do not.
 #[derive(Clone, Copy)]
 pub(super) struct Emulated<const N: usize, const EXACT: bool>([u64; N]);
 
 impl<const N: usize, const EXACT: bool> Emulated<N, EXACT> {
+    #[inline(never)]
     fn map(self, f: impl Fn(u64) -> u64) -> Self {
         Self(self.0.map(f))
     }
 
+    #[inline(never)]
     fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
         Self(core::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
@@ -36,18 +41,22 @@ impl<const N: usize, const EXACT: bool> Lanes for Emulated<N, EXACT> {
     const WIDTH: usize = N;
     type Mask = [bool; N];
 
+    #[inline(never)]
     fn splat(x: u64) -> Self {
         Self([x; N])
     }
 
+    #[inline(never)]
     fn load(words: &[u64; LANES_MAX]) -> Self {
         Self(core::array::from_fn(|i| words[i]))
     }
 
+    #[inline(never)]
     fn store(self, words: &mut [u64; LANES_MAX]) {
         words[..N].copy_from_slice(&self.0);
     }
 
+    #[inline(never)]
     fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| {
             let (sum, over) = a.overflowing_add(b);
@@ -56,6 +65,7 @@ impl<const N: usize, const EXACT: bool> Lanes for Emulated<N, EXACT> {
         })
     }
 
+    #[inline(never)]
     fn sub(self, other: Self) -> Self {
         self.zip(other, |a, b| {
             let (difference, under) = a.overflowing_sub(b);
@@ -64,40 +74,44 @@ impl<const N: usize, const EXACT: bool> Lanes for Emulated<N, EXACT> {
         })
     }
 
+    #[inline(never)]
     fn and(self, other: Self) -> Self {
         self.zip(other, |a, b| a & b)
     }
 
+    #[inline(never)]
     fn or(self, other: Self) -> Self {
         self.zip(other, |a, b| a | b)
     }
 
+    #[inline(never)]
     fn xor(self, other: Self) -> Self {
         self.zip(other, |a, b| a ^ b)
     }
 
+    #[inline(never)]
     fn shl(self, count: u32) -> Self {
         self.map(|a| a << count)
     }
 
+    #[inline(never)]
     fn shr(self, count: u32) -> Self {
         self.map(|a| a >> count)
     }
 
-    fn opaque(self) -> Self {
-        self
-    }
-
+    #[inline(never)]
     fn top_bits(self) -> Self::Mask {
         self.0.map(|a| a >> 63 == 1)
     }
 
+    #[inline(never)]
     fn select(mask: Self::Mask, clear: Self, set: Self) -> Self {
         Self(core::array::from_fn(|i| if mask[i] { set.0[i] } else { clear.0[i] }))
     }
 }
 
 impl<const N: usize> Emulated<N, true> {
+    #[inline(never)]
     fn madd(self, a: Self, b: Self, half: impl Fn(u128) -> u128) -> Self {
         self.add(a.zip(b, |a, b| {
             // The instruction ignores bits above; they must not be there.
@@ -108,16 +122,19 @@ impl<const N: usize> Emulated<N, true> {
 }
 
 impl<const N: usize> Madd52 for Emulated<N, true> {
+    #[inline(never)]
     fn madd_lo(self, a: Self, b: Self) -> Self {
         self.madd(a, b, |product| product)
     }
 
+    #[inline(never)]
     fn madd_hi(self, a: Self, b: Self) -> Self {
         self.madd(a, b, |product| product >> 52)
     }
 }
 
 impl<const N: usize> Emulated<N, false> {
+    #[inline(never)]
     fn float(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
         self.zip(other, |a, b| {
             let result = f(f64::from_bits(a), f64::from_bits(b));
@@ -128,6 +145,7 @@ impl<const N: usize> Emulated<N, false> {
 }
 
 impl<const N: usize> Float for Emulated<N, false> {
+    #[inline(never)]
     fn fused(a: Self, b: Self, c: Self) -> Self {
         Self(core::array::from_fn(|i| {
             let [a, b, c] = [a.0[i], b.0[i], c.0[i]].map(f64::from_bits);
@@ -139,14 +157,17 @@ impl<const N: usize> Float for Emulated<N, false> {
         }))
     }
 
+    #[inline(never)]
     fn float_add(self, other: Self) -> Self {
         self.float(other, |a, b| a + b)
     }
 
+    #[inline(never)]
     fn float_sub(self, other: Self) -> Self {
         self.float(other, |a, b| a - b)
     }
 
+    #[inline(never)]
     fn mul_32(self, other: Self) -> Self {
         self.zip(other, |a, b| {
             assert!(a >> 32 == 0 && b >> 32 == 0, "{a:#x} * {b:#x}");

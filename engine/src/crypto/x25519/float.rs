@@ -180,11 +180,9 @@ fn accumulate<L: Float>(columns: &mut [L; 10], k: usize, a: L, b: L) {
 #[inline(always)]
 fn mul<L: Float>(a: &[L; 5], b: &[L; 5], offset: [u64; 5]) -> Wide<L> {
     let mut columns = [L::splat(0); 10];
-    for k in 0..9 {
-        for i in 0..5 {
-            if k >= i && k - i < 5 {
-                accumulate(&mut columns, k, a[i], b[k - i]);
-            }
+    for (i, a) in a.iter().enumerate() {
+        for (j, b) in b.iter().enumerate() {
+            accumulate(&mut columns, i + j, *a, *b);
         }
     }
     fold(&columns, offset)
@@ -194,11 +192,11 @@ fn mul<L: Float>(a: &[L; 5], b: &[L; 5], offset: [u64; 5]) -> Wide<L> {
 #[inline(always)]
 fn square<L: Float>(a: &[L; 5], offset: [u64; 5]) -> Wide<L> {
     let mut columns = [L::splat(0); 10];
-    for i in 0..5 {
-        accumulate(&mut columns, 2 * i, a[i], a[i]);
-        let twice = a[i].float_add(a[i]);
-        for j in i + 1..5 {
-            accumulate(&mut columns, i + j, twice, a[j]);
+    for (i, limb) in a.iter().enumerate() {
+        accumulate(&mut columns, 2 * i, *limb, *limb);
+        let twice = limb.float_add(*limb);
+        for (j, other) in a.iter().enumerate().skip(i + 1) {
+            accumulate(&mut columns, i + j, twice, *other);
         }
     }
     fold(&columns, offset)

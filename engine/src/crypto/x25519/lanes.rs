@@ -41,14 +41,10 @@ pub(super) trait Lanes: Copy {
     /// `set` in the lanes of `mask`, `clear` elsewhere.
     fn select(mask: Self::Mask, clear: Self, set: Self) -> Self;
 
-    /// `x`, about which the compiler knows nothing.
-    fn opaque(self) -> Self;
-
-    /// `19 * x`, as 2^255 = 19 folds the upper half of a product. The compiler would make a 64-bit
-    /// multiplication of it, which AVX2 lacks and Intel's AVX-512 is slow at.
+    /// `19 * x`, as 2^255 = 19 folds the upper half of a product.
     #[inline(always)]
     fn times_19(self) -> Self {
-        self.shl(4).opaque().add(self).add(self.add(self))
+        self.shl(4).add(self).add(self.add(self))
     }
 }
 
