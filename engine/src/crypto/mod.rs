@@ -74,9 +74,10 @@ pub const PORTABLE: Kernels = Kernels {
 /// instructions if there are any.
 #[cfg(target_arch = "x86_64")]
 pub fn avx2() -> Option<Kernels> {
-    Avx2::detect()?;
+    let proof = Avx2::detect()?;
     let mut kernels = Kernels {
         name: "avx2",
+        x25519: x25519::avx2::kernel(proof),
         expand: kdf::avx2::expand,
         payload_keys: kdf::avx2::payload_keys,
         header_macs: kdf::avx2::header_macs,
@@ -98,9 +99,10 @@ pub fn avx2() -> Option<Kernels> {
 /// The tier of CPUs with AVX-512 and its big-integer instructions, where this CPU has them.
 #[cfg(target_arch = "x86_64")]
 pub fn avx512() -> Option<Kernels> {
-    Avx512::detect()?;
+    let proof = Avx512::detect()?;
     let mut kernels = Kernels {
         name: "avx512",
+        x25519: x25519::avx512::kernel(proof),
         expand: kdf::avx512::expand,
         payload_keys: kdf::avx512::payload_keys,
         header_macs: kdf::avx512::header_macs,

@@ -1,0 +1,83 @@
+//! Any number of multiplications on vectors of a fixed width.
+
+use super::field::{Factor, Field, Wide, invert, product, wipe};
+use super::ladder::Ladder;
+use super::lanes::Lanes;
+use super::words;
+use crate::limits::BATCH_MAX;
+
+/// Vectors that a chunk takes at most, those of the narrowest tier.
+const VECTORS: usize = BATCH_MAX / 4;
+
+/// See [`X25519`](super::X25519). The caller must have the vector instructions compiled in: all
+/// code below it is inlined there.
+#[inline(always)]
+pub(super) fn multiply<F: Field>(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
+    assert!(scalars.len() == points.len() && points.len() == out.len());
+    let inputs = scalars.chunks(BATCH_MAX).zip(points.chunks(BATCH_MAX));
+    for ((scalars, points), out) in inputs.zip(out.chunks_mut(BATCH_MAX)) {
+        chunk::<F>(scalars, points, out);
+    }
+}
+
+/// At most [`BATCH_MAX`] rows, with one inversion for all of them.
+#[inline(always)]
+fn chunk<F: Field>(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
+    let width = F::Lanes::WIDTH;
+    let mut numerators = [Factor([F::Lanes::splat(0); 5]); VECTORS];
+    let mut denominators = numerators;
+    let used = out.len().div_ceil(width);
+    let mut i = 0;
+    while i < used {
+        let (s, p) = (&scalars[i * width..], &points[i * width..]);
+        if F::PAIRED && i + 1 < used {
+            let other = Ladder::<F>::new(&s[width..], &p[width..]);
+            let both = Ladder::<F>::new(s, p).climb_both(other);
+            [numerators[i], denominators[i]] = both[0];
+            [numerators[i + 1], denominators[i + 1]] = both[1];
+            i += 2;
+        } else {
+            [numerators[i], denominators[i]] = Ladder::<F>::new(s, p).climb();
+            i += 1;
+        }
+    }
+    let (numerators, denominators) = (&mut numerators[..used], &mut denominators[..used]);
+    divide::<F>(numerators, denominators);
+    for (quotient, rows) in numerators.iter().zip(out.chunks_mut(width)) {
+        words::scatter(words::from_limbs(words::freeze(F::limbs(quotient))), rows);
+    }
+    wipe(numerators);
+    wipe(denominators);
+}
+
+/// `numerators[i] /= denominators[i]`, where dividing by zero gives zero.
+///
+/// One inversion does for all: the product of all denominators is inverted, and multiplying with
+/// the others takes each out of it again (Montgomery: "Speeding the Pollard and elliptic curve
+/// methods of factorization", 1987, section 10.3.1). Each lane stands for itself.
+#[inline(always)]
+fn divide<F: Field>(numerators: &mut [Factor<F::Lanes>], denominators: &mut [Factor<F::Lanes>]) {
+    let zero = F::carry(Wide::small(0).biased::<F>());
+    let one = F::carry(Wide::small(1).biased::<F>());
+    let mut before = [one; VECTORS];
+    let before = &mut before[..denominators.len()];
+    let mut all = one;
+    for ((before, numerator), denominator) in
+        before.iter_mut().zip(&mut *numerators).zip(&mut *denominators)
+    {
+        // A point of small order; one lane of zero would turn the product of its lane to zero.
+        let mask = words::nonzero(words::freeze(F::limbs(denominator)));
+        *numerator = Factor::select(mask, &zero, numerator);
+        *denominator = Factor::select(mask, &one, denominator);
+        *before = all;
+        all = product::<F>(&all, denominator);
+    }
+    let mut inverse = invert::<F>(&all);
+    for ((before, numerator), denominator) in
+        before.iter().zip(numerators).zip(denominators.iter()).rev()
+    {
+        *numerator = product::<F>(numerator, &product::<F>(&inverse, before));
+        inverse = product::<F>(&inverse, denominator);
+    }
+    wipe(before);
+}
