@@ -352,18 +352,21 @@ fn odd_public_keys_agree_with_sphinx_packet() {
     }
 }
 
+/// Puts a fault into a plan.
+type Spoiler<'a> = &'a dyn Fn(&mut Plan);
+
 #[test]
 fn a_request_with_a_fault_stops_the_batch_untouched() {
     let mut world = World::new(2018);
     let mut builder = Builder::new(PORTABLE);
     let good: Vec<Plan> =
         (0..5).map(|_| Plan::random(&mut world, 259, PacketSize::Ack, 2)).collect();
-    let spoil = |lane: usize, change: &dyn Fn(&mut Plan)| {
+    let spoil = |lane: usize, change: Spoiler<'_>| {
         let mut plans = good.clone();
         change(&mut plans[lane]);
         plans
     };
-    let cases: [(&dyn Fn(&mut Plan), Fault); 5] = [
+    let cases: [(Spoiler<'_>, Fault); 5] = [
         (&|plan| plan.route.clear(), Fault::RouteLength),
         (&|plan| plan.route = vec![plan.route[0]; MAX_HOPS + 1], Fault::RouteLength),
         (&|plan| plan.message = vec![0; 22], Fault::MessageTooLong),

@@ -177,11 +177,8 @@ impl Builder {
             request.check(size).map_err(|fault| Unbuildable { lane, fault })?;
         }
 
-        let mut jobs: Jobs<'_> = requests
-            .iter()
-            .zip(packets)
-            .map(|(request, packet)| Job { request, packet: &mut **packet })
-            .collect();
+        let mut jobs: Jobs<'_> =
+            requests.iter().zip(packets).map(|(request, packet)| Job { request, packet }).collect();
         // Then the packets that still have a hop, or a layer, to go stand at the front.
         jobs.sort_unstable_by_key(|job| (Reverse(job.hops()), job.packet.len()));
 
