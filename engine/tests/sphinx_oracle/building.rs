@@ -115,9 +115,8 @@ impl Plan {
             .to_bytes()
     }
 
-    /// Takes over the padding that sphinx-packet has drawn for `packet`: its last hop's secret is
-    /// found by the multiplications of points that senders are meant to do, its beta by letting
-    /// sphinx-packet process the packet up to there.
+    /// Takes over the padding that sphinx-packet has drawn for `packet`, by letting it process the
+    /// packet up to the last hop.
     fn adopt_padding(&mut self, world: &World, packet: &[u8]) {
         let (last, before) = self.path.split_last().unwrap();
         let arrived = before.iter().fold(packet.to_vec(), |packet, &at| {
@@ -126,7 +125,7 @@ impl Plan {
         self.adopt_last_padding(&arrived, world.secret(*last).as_bytes());
     }
 
-    /// The same from a packet that has arrived at its last hop, whose key is `secret`.
+    /// Reads the padding in a packet that has arrived at its last hop, whose key is `secret`.
     fn adopt_last_padding(&mut self, arrived: &[u8], secret: &[u8; 32]) {
         let mut shared = [[0; 32]];
         (PORTABLE.x25519)(&[*secret], &[arrived[ALPHA].try_into().unwrap()], &mut shared);
