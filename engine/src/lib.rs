@@ -8,6 +8,8 @@
 //! key derivation, header check), `replay` (each packet once), `sphinx::strip` (blinding and
 //! payload), `wheel` (the delay), `egress` (a queue per next hop). `shard` strings them together
 //! behind five verbs, and `shard::turn` drives it over any `Link`.
+//!
+//! `sphinx::build` makes packets: the sender's side, for clients and load tests.
 #![no_std]
 
 extern crate alloc;

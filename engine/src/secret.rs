@@ -31,3 +31,25 @@ impl fmt::Debug for NodeSecret {
         f.write_str("NodeSecret(..)")
     }
 }
+
+/// The random number that a sender builds one packet from: x of the Sphinx paper.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct InitialSecret([u8; 32]);
+
+impl InitialSecret {
+    /// A secret of 32 random bytes; clamped where it is used (RFC 7748, section 5).
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The scalar, unclamped.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for InitialSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InitialSecret(..)")
+    }
+}

@@ -50,6 +50,7 @@ const ENGINE_DEPENDENCIES: &[&str] = &[
     "blake3",
     "chacha20",
     "ctr",
+    "curve25519-dalek",
     "hkdf",
     "hmac",
     "rand_core",

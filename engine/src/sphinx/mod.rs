@@ -12,7 +12,10 @@
 //! that goes on to another hop; `strip` replaces its alpha, and the payload of every packet it is
 //! told to keep. A packet that `open` rejects stays as it came, and no packet has any influence on
 //! its neighbours in the batch.
+//!
+//! [`build`] puts the layers on.
 
+pub mod build;
 mod open;
 mod strip;
 #[cfg(test)]

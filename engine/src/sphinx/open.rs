@@ -12,17 +12,17 @@ use crate::wire::geometry::{
 };
 
 /// Routing flag of a packet that goes to another node.
-const FORWARD: u8 = 1;
+pub(super) const FORWARD: u8 = 1;
 /// Routing flag of a packet that has reached its end.
-const FINAL: u8 = 2;
+pub(super) const FINAL: u8 = 2;
 
 /// Where a decrypted header block holds the version. The byte before it belongs to the field, is
 /// zero, and is ignored by every hop.
-const VERSION: usize = 2;
+pub(super) const VERSION: usize = 2;
 /// Where it holds the next hop's address or the destination.
-const PLACE: usize = 4;
+pub(super) const PLACE: usize = 4;
 /// Where it holds the delay, or for a final hop the identifier.
-const AFTER_PLACE: usize = PLACE + ADDRESS;
+pub(super) const AFTER_PLACE: usize = PLACE + ADDRESS;
 
 impl Peeler {
     /// Opens the headers of `packets`, the key of `packets[i]` being among `keys[i]`. Result `i`
@@ -128,7 +128,7 @@ impl Peeler {
     }
 }
 
-fn beta(packet: &[u8]) -> &[u8; BETA_LEN] {
+pub(super) fn beta(packet: &[u8]) -> &[u8; BETA_LEN] {
     packet[BETA].first_chunk().expect("beta has this length")
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use phix_engine::crypto::PORTABLE;
+use phix_engine::crypto::tiers;
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::secret::NodeSecret;
 use phix_engine::sphinx::{KeyChoice, Opened, Peeler, Rejected, Route};
@@ -42,7 +42,7 @@ struct Tally {
 #[test]
 fn ten_thousand_packets_agree_with_sphinx_packet() {
     let mut world = World::new(2009);
-    let mut peeler = Peeler::new(PORTABLE);
+    let mut peelers: Vec<Peeler> = tiers().into_iter().map(Peeler::new).collect();
     let mut tally = Tally::default();
     let mut flights: Vec<Flight> = Vec::new();
     while tally.forward + tally.arrived < WANTED {
@@ -52,7 +52,13 @@ fn ten_thousand_packets_agree_with_sphinx_packet() {
         let len = world.rng.random_range(1..=BATCH_MAX);
         let lanes: Vec<Lane> = (0..len).map(|_| random_lane(&mut world, &mut flights)).collect();
         tally.batch_lengths.insert(len);
-        for (lane, (result, after)) in lanes.iter().zip(run(&mut peeler, &lanes)) {
+        let [peeled, others @ ..] =
+            &peelers.iter_mut().map(|peeler| run(peeler, &lanes)).collect::<Vec<_>>()[..]
+        else {
+            unreachable!("there is always the portable tier");
+        };
+        assert!(others.iter().all(|other| other == peeled), "the tiers differ");
+        for (lane, (result, after)) in lanes.iter().zip(peeled.clone()) {
             let Some(onward) = check(lane, result, &after, &mut tally) else { continue };
             flights.push(Flight { at: world.node_at(&onward), bytes: after });
         }
