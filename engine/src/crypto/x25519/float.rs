@@ -48,9 +48,9 @@ const BIAS: [u64; 5] = [
 /// 2^2 * p, larger than a factor in every limb.
 const ABOVE: [u64; 5] = [(LIMB - 18) << 2, LIMB << 2, LIMB << 2, LIMB << 2, LIMB << 2];
 
-/// Products per column in [`columns`].
+/// Products per column in [`mul`].
 const MUL: [u64; 9] = [1, 2, 3, 4, 5, 4, 3, 2, 1];
-/// Products per column in [`square_columns`].
+/// Products per column in [`square`].
 const SQUARE: [u64; 9] = [1, 1, 2, 2, 3, 2, 2, 1, 1];
 
 const fn float_bits(exponent: u64, mantissa: u64) -> u64 {
