@@ -1,5 +1,6 @@
 //! What the benchmarks share: real packets, made by sphinx-packet, and timing.
 
+pub mod build;
 pub mod peel;
 pub mod timing;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use phix_bench::peel;
 use phix_bench::timing::{Job, medians};
+use phix_bench::{build, peel};
 use serde_json::{Value, json};
 
 /// Benchmarks that compare whole pieces of work in one run.
@@ -22,6 +22,8 @@ struct Program {
 enum Command {
     /// Remove a layer: every tier of kernels and batch size against sphinx-packet.
     Peel(Options),
+    /// Build packets of four hops: every tier of kernels and batch size against sphinx-packet.
+    Build(Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,23 +38,36 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Command::Peel(options) = Program::parse().command;
-    match table(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
+    let done = match Program::parse().command {
+        Command::Peel(options) => {
+            let packets = peel::make_packets();
+            let what = "One forward hop of a regular packet";
+            table(what, peel::jobs(&packets), peel::steps(&packets), &options)
+        }
+        Command::Build(options) => {
+            table("A regular packet of four hops", build::jobs(), Vec::new(), &options)
+        }
+    };
+    done.map_or_else(
+        |sentence| {
             eprintln!("phix-bench: {sentence}");
             ExitCode::from(2)
-        }
-    }
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
-fn table(options: &Options) -> Result<(), String> {
-    let packets = peel::make_packets();
-    let rows = measured("layers", peel::jobs(&packets), options);
-    let steps = measured("steps", peel::steps(&packets), options);
+fn table(
+    what: &str,
+    jobs: Vec<Job<'_>>,
+    steps: Vec<Job<'_>>,
+    options: &Options,
+) -> Result<(), String> {
+    let rows = measured("packets", jobs, options);
+    let steps = measured("steps", steps, options);
     let cpu = cpu();
     let (_, yardstick) = rows[0];
-    println!("One forward hop of a regular packet, version {}, on {cpu}\n", peel::VERSION);
+    println!("{what}, version {}, on {cpu}\n", peel::VERSION);
     println!("| tier | batch | ns per packet | packets/s per core | times sphinx-packet |");
     println!("|---|---:|---:|---:|---:|");
     for (name, nanos) in &rows {
@@ -60,7 +75,9 @@ fn table(options: &Options) -> Result<(), String> {
         let (rate, ratio) = (1e9 / nanos, yardstick / nanos);
         println!("| {tier} | {batch} | {nanos:.0} | {rate:.0} | {ratio:.2} |");
     }
-    println!("\n| tier | step, batch 64 | ns per packet |\n|---|---|---:|");
+    if !steps.is_empty() {
+        println!("\n| tier | step, batch 64 | ns per packet |\n|---|---|---:|");
+    }
     for (name, nanos) in &steps {
         let (tier, step) = name.split_once('/').expect("named tier/step");
         println!("| {tier} | {step} | {nanos:.0} |");

@@ -49,6 +49,7 @@ const ENGINE_DEPENDENCIES: &[&str] = &[
     "blake2",
     "blake3",
     "chacha20",
+    "cpufeatures",
     "ctr",
     "curve25519-dalek",
     "hkdf",
@@ -101,8 +102,14 @@ const ROOMS: &[Room] = &[
 ];
 
 /// The only files in which `unsafe` may stand.
-const UNSAFE_ROOMS: &[&str] =
-    &["engine/src/pool.rs", "engine/src/crypto/**/avx*.rs", "engine/io/src/uring/**"];
+const UNSAFE_ROOMS: &[&str] = &[
+    "engine/src/pool.rs",
+    "engine/src/crypto/**/aes_ni.rs",
+    "engine/src/crypto/**/avx*.rs",
+    "engine/src/crypto/**/sha_ni.rs",
+    "engine/src/crypto/**/vaes.rs",
+    "engine/io/src/uring/**",
+];
 
 /// Runs all layer checks; true if nothing was found.
 pub(crate) fn run(root: &Path) -> Result<bool, String> {
