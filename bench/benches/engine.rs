@@ -1,15 +1,16 @@
 //! The stages around the cryptography: frame parsing, the replay filter, the wheel.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use chacha20::ChaCha8Rng;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use phix_engine::counters::Counters;
 use phix_engine::intake::{Assembler, Inbox, Intake};
 use phix_engine::pool::Pool;
-use phix_engine::replay::ReplayFilter;
+use phix_engine::replay::{ReplayFilter, Verdict};
 use phix_engine::units::{Span, Time};
 use phix_engine::wheel::Wheel;
 use phix_engine::wire::frame::{FRAME_HEADER_MAX, FrameHeader, FrameParser, KeyRotation};
@@ -53,21 +54,34 @@ fn frame_parsing(c: &mut Criterion) {
     group.finish();
 }
 
-/// 8 Mi tags: 32 MiB of filter, far beyond the second-level cache.
-const TAGS: usize = 1 << 23;
+/// Packets that the filter is made for: 64 MiB, far beyond the caches.
+const REMEMBERED: usize = 1 << 24;
 
+/// New tags, one look-up at a time and a batch at a time. The time is kept so short that the
+/// filter stays below its design load: a full one behaves differently.
 fn replay(c: &mut Criterion) {
-    let mut random = ChaCha8Rng::seed_from_u64(1);
-    let filter = ReplayFilter::new(TAGS, [3; 32]);
-    let mut tag = [0; 32];
+    let mut drawn = 0_u64;
+    let mut tag = || {
+        drawn += 1;
+        let mut tag = [0; 32];
+        tag[..8].copy_from_slice(&drawn.to_le_bytes());
+        tag
+    };
     let mut group = c.benchmark_group("replay");
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("check_and_set/1", |b| {
-        b.iter(|| {
-            random.fill_bytes(&mut tag);
-            filter.check_and_set(black_box(&tag))
+    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    for batch in [1, 16, 64] {
+        let filter = ReplayFilter::new(REMEMBERED, [3; 32]);
+        let (mut tags, mut verdicts) = (vec![[0; 32]; batch], vec![Verdict::New; batch]);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(format!("new/{batch}"), |b| {
+            b.iter(|| {
+                tags.iter_mut().for_each(|place| *place = tag());
+                filter.check_and_set_all(black_box(&tags), &mut verdicts);
+                verdicts[0]
+            });
         });
-    });
+        assert!(filter.len() < REMEMBERED, "the filter was filled beyond its design load");
+    }
     group.finish();
 }
 
