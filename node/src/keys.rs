@@ -12,6 +12,10 @@ use crate::fault::Fault;
 pub const FILES: [(KeyKind, &str); 2] =
     [(KeyKind::Identity, "identity.key"), (KeyKind::Sphinx, "sphinx.key")];
 
+/// What remains where a key is lost; `init` adds nothing to a directory that has a node in it.
+const NEW_NODE: &str = ", or move the node's directory away and make a new node with `phix-node \
+                        init --dir`";
+
 /// A node's keys, read from their files.
 #[derive(Debug)]
 pub struct NodeKeys {
@@ -35,7 +39,10 @@ pub fn paths(dir: &Path) -> [(KeyKind, PathBuf); 2] {
 pub fn load(dir: &Path) -> Result<NodeKeys, Fault> {
     let [identity, sphinx] =
         paths(dir).map(|(kind, path)| keyfile::read(&path, kind).map(|secret| (kind, secret)));
-    let refused = |error: keyfile::KeyFileError| Fault::refused(format!("{error}."));
+    let refused = |error: keyfile::KeyFileError| {
+        let way = if error.is_lost() { NEW_NODE } else { "" };
+        Fault::refused(format!("{error}{way}."))
+    };
     let (kind, secret) = identity.map_err(refused)?;
     let identity = PublicKey(kind.public(&secret));
     let (kind, secret) = sphinx.map_err(refused)?;

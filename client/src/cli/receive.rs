@@ -93,7 +93,11 @@ impl Sink for Mailbox {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
-    let secret = keyfile::read(&arguments.key, KeyKind::Sphinx)?;
+    let secret = keyfile::read(&arguments.key, KeyKind::Sphinx).map_err(|error| {
+        let way =
+            if error.is_lost() { ", or make a new key with `phix-client keygen`" } else { "" };
+        Refusal(format!("{error}{way}"))
+    })?;
     let public = PublicKey(KeyKind::Sphinx.public(&secret));
     let (events, inbox) = sync_channel(WAITING_MAX);
     let unshown = Arc::new(AtomicU64::new(0));

@@ -79,9 +79,10 @@ impl Sink for Printer {
 /// If the network cannot be started, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let file = matches.get_one::<PathBuf>("topology").expect("has a default");
-    if file.exists() {
+    if file.symlink_metadata().is_ok() {
         return Err(Fault::refused(format!(
-            "{} exists already: name another file with --topology, or remove it.",
+            "{} exists already: name another file with --topology, or remove it: it may be left \
+             from a localnet that was killed.",
             file.display(),
         )));
     }
@@ -95,7 +96,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         drain: Duration::from_secs(2),
     };
     let mut network = Network::start(plan, Printer)?;
-    topology::save(&network.topology, file).map_err(|error| Fault::refused(error.to_string()))?;
+    topology::save(&network.topology, file)
+        .map_err(|error| Fault::refused(format!("{error} (--topology).")))?;
     say(usage(&network, file));
     let failed = loop {
         if stop.wait(WATCH) {

@@ -188,7 +188,7 @@ where
     let mut sink = Some(sink);
     let keys = Keys { primary: key, secondary: None };
     let server = Server::start(config, keys, |_| sink.take().expect("one shard has one sink"))
-        .map_err(|error| Fault::refused(error.to_string()))?;
+        .map_err(|error| Fault::refused(format!("{error}.")))?;
     let mixes = final_hops == FinalHops::Drop;
     let entry = Entry {
         ip_addresses: vec![ip],
