@@ -41,6 +41,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
     check::memory(settings)?;
+    check::source(settings.source.get())?;
     machine::prepare();
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))

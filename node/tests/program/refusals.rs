@@ -72,6 +72,12 @@ fn an_address_of_another_machine() {
 }
 
 #[test]
+fn a_source_of_another_machine() {
+    let parts = ["from 192.0.2.1", "this machine", "--source"];
+    refused_by_both(|_| {}, &["--source", "192.0.2.1"], &parts);
+}
+
+#[test]
 fn unknown_settings() {
     let file = |node: &Node| node.append("conections-max = 5\n");
     let parts = ["phix-node.toml, line ", "did you mean `connections-max` (a whole number from 1"];
