@@ -23,8 +23,9 @@ pub struct NodeKeys {
     pub identity: PublicKey,
     /// The X25519 key that senders encrypt to.
     pub sphinx: PublicKey,
-    /// The private part of the latter.
-    pub secret: NodeSecret,
+    /// The private part of the latter. Boxed, so that handing the keys on leaves no copy of it
+    /// behind on the stack.
+    pub secret: Box<NodeSecret>,
 }
 
 /// The key files in `dir`.
@@ -47,5 +48,6 @@ pub fn load(dir: &Path) -> Result<NodeKeys, Fault> {
     let identity = PublicKey(kind.public(&secret));
     let (kind, secret) = sphinx.map_err(refused)?;
     let sphinx = PublicKey(kind.public(&secret));
-    Ok(NodeKeys { identity, sphinx, secret: NodeSecret::from_bytes(*secret) })
+    let secret = Box::new(NodeSecret::from_bytes(*secret));
+    Ok(NodeKeys { identity, sphinx, secret })
 }

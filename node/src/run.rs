@@ -38,11 +38,12 @@ pub fn command(command: Command) -> Command {
 /// If the node cannot start, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let place = Place::given(matches)?;
+    // First of all, so that no core dump can hold the keys.
+    machine::prepare();
     let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
     check::memory(settings)?;
     check::source(settings.source.get())?;
-    machine::prepare();
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use phix_engine::crypto::{Kernels, PORTABLE};
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
+use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkPlan, Server, ServerConfig};
@@ -46,7 +47,7 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
     let replay = ReplayFilter::new(settings.replay_capacity.size(), random()?);
     let primary = NodeKey {
         rotation: KeyRotation::Unknown,
-        secret: keys.secret.clone(),
+        secret: NodeSecret::clone(&keys.secret),
         replay: Arc::new(replay),
     };
     let keys = shard::Keys { primary, secondary: None };
