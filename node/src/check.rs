@@ -43,6 +43,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let settings = &place.settings;
     let findings = [
         link(settings),
+        kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
         memory(settings),
@@ -76,6 +77,11 @@ fn table(settings: &[Effective]) -> String {
 fn link(settings: &Settings) -> Result<String, Fault> {
     let plan = server::link(settings)?;
     Ok(format!("link          {}", plan.reason))
+}
+
+fn kernels(settings: &Settings) -> Result<String, Fault> {
+    let kernels = server::kernels(settings.crypto)?;
+    Ok(format!("kernels       {}", kernels.name))
 }
 
 /// Whether the node could listen on `address`.

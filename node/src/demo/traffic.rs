@@ -83,8 +83,7 @@ impl Sink for Receiver {
 /// Runs the demo as asked.
 pub(super) fn run(options: &Options) -> Result<Outcome, Fault> {
     let receiver = Receiver::default();
-    let plan =
-        Plan { width: options.width, link: options.link, port: 0, drain: Duration::from_secs(1) };
+    let plan = Plan { nodes: options.nodes, port: 0, drain: Duration::from_secs(1) };
     let mut network = Network::start(plan, receiver.clone())?;
     say(opening(options, &network));
     let load = prepare(options, &network)?;
@@ -119,12 +118,14 @@ fn opening(options: &Options, network: &Network) -> String {
         .collect();
     let (last, mixes) = addresses.split_last().expect("a network has nodes");
     format!(
-        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\n{} regular \
+        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\ncrypto: \
+         {}\n{} regular \
          packets from {} senders at {} packets/s, {} ms mean delay per mix node",
         env!("CARGO_PKG_VERSION"),
         mixes.len(),
         mixes.join(", "),
         network.link.reason,
+        network.kernels.name,
         options.packets,
         options.senders,
         options.rate,

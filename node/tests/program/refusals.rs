@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::common::{Node, contents, phix, refused};
+use crate::common::{Node, aloud, contents, phix, refused};
 
 /// The commands that must refuse alike.
 const BOTH: [&str; 2] = ["run", "check-config"];
@@ -150,6 +150,19 @@ fn a_topology_where_one_cannot_be_written() {
     let left = tempfile::NamedTempFile::new().unwrap();
     let file = left.path().to_str().unwrap();
     refused(phix(&arguments).arg(file), &[file, "remove it", "localnet that was killed"]);
+}
+
+#[test]
+fn kernels_that_the_processor_lacks() {
+    let tiers = phix_engine::crypto::tiers();
+    for name in ["avx2", "avx512"] {
+        if tiers.iter().any(|tier| tier.name == name) {
+            aloud(&format!("NOT TESTED: this processor has {name}, so that it cannot be refused"));
+            continue;
+        }
+        let parts = [name, "set --crypto to auto, or to portable"];
+        refused_by_both(|_| {}, &["--crypto", name], &parts);
+    }
 }
 
 #[test]
