@@ -55,6 +55,9 @@ fn whole(link: &str) {
     let (measured, theory) = (&json["latency_ms"]["p50"], &json["theory_ms"]["p50"]);
     assert!(measured.as_f64().unwrap() > 0.85 * theory.as_f64().unwrap(), "{json:#}");
     assert!((0.0..=1.0).contains(&json["ks_distance"].as_f64().unwrap()));
+    let follows = json["follows_theory"].as_bool().expect("there are delays and arrivals");
+    let verdict = ["the delays do not follow theory: ", "the delays follow theory\n"];
+    assert!(said.contains(verdict[usize::from(follows)]), "{said}");
     let plot = fs::read_to_string(folder.path().join("demo.svg")).unwrap();
     assert!(plot.contains("<svg") && plot.ends_with("</svg>\n"));
 }

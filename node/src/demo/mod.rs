@@ -3,6 +3,7 @@
 
 mod report;
 mod traffic;
+mod verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +24,8 @@ several senders, each packet with exponential delays drawn for each hop. Then sa
 every packet, and sets latencies beside the Erlang distribution that the delays must follow.
 
 Latency counts from the time at which a packet was meant to be sent, so that a slow sender cannot
-hide behind itself. Exit code 0 only if every packet arrived intact, exactly once.
+hide behind itself; what a busy machine adds bends the distribution, and the verdict on the delays
+says so. Exit code 0 only if every packet arrived intact, exactly once.
 
 Examples:
   phix-node demo

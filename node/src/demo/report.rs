@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Options;
 use super::traffic::Outcome;
+use super::verdict::Evidence;
 use crate::fault::Fault;
 use crate::localnet::network::LAYERS;
 
@@ -68,6 +69,29 @@ impl Report {
         Some(ks_distance(&self.latencies_ms, |x| theory.cdf(x)))
     }
 
+    /// What there is to judge the delays by; nothing where there is no distance.
+    fn evidence(&self) -> Option<Evidence> {
+        let late = |p| percentile(&self.overheads_ms, p);
+        Some(Evidence {
+            distance: self.distance()?,
+            critical: self.critical(),
+            mean: self.options.mean_delay.as_secs_f64() * 1e3,
+            late_p50: late(0.5)?,
+            late_p99: late(0.99)?,
+            sender_late: self.sender_late_ms(),
+            lost: self.lost(),
+        })
+    }
+
+    /// The distance that a sample of this size which follows theory stays below.
+    fn critical(&self) -> f64 {
+        ks_critical(self.latencies_ms.len().max(1), 1.0 - CONFIDENCE)
+    }
+
+    fn sender_late_ms(&self) -> f64 {
+        self.outcome.sent.lateness_max.as_nanos() as f64 / 1e6
+    }
+
     /// The table.
     pub(super) fn text(&self) -> String {
         let mut text = String::from("\n");
@@ -113,14 +137,14 @@ impl Report {
             let (measured, theory) = (show(measured), show(self.theory_ms(p)));
             let _ = writeln!(text, "    {name:<18}{measured:>18}{theory:>12}");
         }
-        if let Some(distance) = self.distance() {
-            let critical = ks_critical(self.latencies_ms.len(), 1.0 - CONFIDENCE);
+        if let Some(evidence) = self.evidence() {
+            let Evidence { distance, critical, mean, .. } = evidence;
             let _ = writeln!(
                 text,
-                "\n  Kolmogorov-Smirnov distance {distance:.4} from Erlang({LAYERS}, {} ms); a \
+                "\n  Kolmogorov-Smirnov distance {distance:.4} from Erlang({LAYERS}, {mean} ms); a \
                  sample of this size\n  that follows it exactly stays below {critical:.4} in 999 \
-                 of 1000 runs",
-                self.options.mean_delay.as_secs_f64() * 1e3,
+                 of 1000 runs\n  {}",
+                evidence.sentence(),
             );
         }
         if let (Some(p50), Some(p99)) =
@@ -172,8 +196,9 @@ impl Report {
             "theory_ms": object(|p| self.theory_ms(p)),
             "overhead_ms": measured(&self.overheads_ms),
             "ks_distance": self.distance(),
-            "ks_critical_0.001": ks_critical(self.latencies_ms.len().max(1), 1.0 - CONFIDENCE),
-            "sender_lateness_max_ms": sent.lateness_max.as_nanos() as f64 / 1e6,
+            "ks_critical_0.001": self.critical(),
+            "follows_theory": self.evidence().map(|evidence| evidence.follows()),
+            "sender_lateness_max_ms": self.sender_late_ms(),
             "perfect": self.is_perfect(),
         });
         format!("{value:#}\n")
