@@ -121,7 +121,12 @@ impl Report {
             }
         }
         if let Some(killed) = killed {
-            let _ = writeln!(text, "  ended on purpose: {killed}; what it held is lost uncounted");
+            let _ = writeln!(
+                text,
+                "  ended on purpose: {killed}; what it held counts as {}, what was on its way to \
+                 it\n  is in no counter of a node",
+                DropReason::Stopping.name(),
+            );
         }
         let rate = self.per_second();
         let _ = writeln!(text, "  {:<22}{rate:>10.0}", "packets/s");

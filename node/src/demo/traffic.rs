@@ -210,8 +210,10 @@ impl Watch<'_> {
                 (moved, last) = (Instant::now(), now);
             }
             progress.show(|| {
-                let (sent, all) = (now.0, self.options.packets);
-                format!("sent {sent} of {all}, delivered {delivered}, inside the nodes {held}")
+                let (handled, all) = (now.0, self.options.packets);
+                format!(
+                    "handled {handled} of {all}, delivered {delivered}, inside the nodes {held}"
+                )
             });
             let done = senders.iter().all(JoinHandle::is_finished);
             let over = *patience.get_or_insert_with(Instant::now);
