@@ -4,7 +4,8 @@
 //! packets on the wire at the times that a schedule names, and a [`tally`] of self-checking
 //! [`probe`]s says what became of them, with [`stats`] and a [`plot`] to set it beside theory.
 //! [`load`] builds packets in advance for a [`schedule`]; [`keyfile`] keeps private keys, [`files`]
-//! opens what people name, [`message`] shows what arrived, and [`cli`] is the program.
+//! opens what people name, [`message`] shows what arrived, [`progress`] what goes on, and [`cli`]
+//! is the program.
 
 pub mod cli;
 pub mod files;
@@ -14,6 +15,7 @@ pub mod message;
 pub mod packet;
 pub mod plot;
 pub mod probe;
+pub mod progress;
 pub mod schedule;
 pub mod sender;
 pub mod stats;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
@@ -16,6 +16,7 @@ use super::{Ended, Refusal, note, say};
 use crate::files::words;
 use crate::load::{self, Plan, Timed};
 use crate::packet::{Factory, PacketConfig, SphinxVersion};
+use crate::progress::Progress;
 use crate::sender::{OpenLoopSender, SenderConfig, Sent};
 use crate::topology::{self, Node, NodeId, Topology};
 
@@ -101,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
                 destination: recipient.client,
                 seed: None,
             };
-            load::prepare(&plan, &topology, |_| ())?.senders.remove(0)
+            build(&plan, &topology)?
         }
         None => {
             let mut factory = Factory::new(packet);
@@ -115,6 +116,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     let control = Arc::default();
     let sent = OpenLoopSender::new(packets, SenderConfig::default(), clock, control).run(start);
     Ok(report(&sent, gateway, &arguments.topology))
+}
+
+/// Builds the packets of test messages, which takes a while where they are many.
+fn build(plan: &Plan, topology: &Topology) -> Result<Vec<Timed>, Refusal> {
+    let shown = Mutex::new((0, Progress::for_terminals()));
+    let load = load::prepare(plan, topology, |more| {
+        let (built, line) = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *built += more;
+        line.show(|| format!("building packets: {built} of {}", plan.packets));
+    });
+    shown.into_inner().unwrap_or_else(PoisonError::into_inner).1.end();
+    Ok(load?.senders.remove(0))
 }
 
 fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {

@@ -1,6 +1,6 @@
 //! The run itself: network up, packets built, senders started, arrivals counted, network down.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use phix_client::load::{self, Load, Plan as LoadPlan};
 use phix_client::packet::PacketConfig;
+use phix_client::progress::Progress;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
@@ -30,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// Longest wait after the last packet was sent: the longest delay of each hop, and then some.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// How often the progress is looked at, and shown where a person watches.
+/// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The client that all packets of a demo are for.
@@ -241,33 +242,5 @@ impl Watch<'_> {
         let node = &mut network.mixes[mix];
         node.kill();
         Some(node.name.clone())
-    }
-}
-
-/// What goes on, on standard error: one line written over itself where a person watches, else a
-/// line now and then.
-struct Progress {
-    shown: Option<Instant>,
-    watched: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { shown: None, watched: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, text: impl FnOnce() -> String) {
-        let every = if self.watched { TICK } else { 20 * TICK };
-        if self.shown.is_none_or(|shown| shown.elapsed() >= every) {
-            self.shown = Some(Instant::now());
-            let (before, after) = if self.watched { ("\r\x1b[K", "") } else { ("", "\n") };
-            let _ = write!(io::stderr(), "{before}{}{after}", text());
-        }
-    }
-
-    fn end(&mut self) {
-        if self.shown.take().is_some() && self.watched {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
