@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use phix_client::files::words;
 use phix_client::plot::Plot;
 use phix_client::stats::{Erlang, ks_critical, ks_distance, percentile};
 use phix_engine::counters::DropReason;
@@ -265,7 +266,8 @@ pub(super) fn write(file: &Path, text: &str) -> Result<(), Fault> {
 
 fn not_written(file: &Path, error: &io::Error) -> Fault {
     Fault::refused(format!(
-        "{} cannot be written ({error}): name a file in a directory that you may write to.",
+        "{} cannot be written ({}): name a file in a directory that you may write to.",
         file.display(),
+        words(error),
     ))
 }
