@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::files::{self, words};
+
 /// Bytes that a key file has at most; more than any line that is written.
 const LEN_MAX: usize = 160;
 
@@ -72,7 +74,9 @@ enum Fault {
     NotAFile,
     Corrupt(KeyKind),
     OtherKind { wanted: KeyKind, found: KeyKind },
-    Io(&'static str, io::Error),
+    Randomness(getrandom::Error),
+    Unreadable(io::Error),
+    Unwritable(io::Error),
 }
 
 /// Why a key file could not be read or made. The text says what to do.
@@ -82,11 +86,20 @@ pub struct KeyFileError {
     fault: Fault,
 }
 
+impl KeyFileError {
+    /// Whether the key itself is gone, so that a backup or a new key is needed.
+    pub const fn is_lost(&self) -> bool {
+        matches!(self.fault, Fault::Missing | Fault::Corrupt(_))
+    }
+}
+
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.fault {
-            Fault::Missing => write!(f, "there is no key file {path}; make the key first"),
+            Fault::Missing => {
+                write!(f, "there is no key file {path}; restore it from a backup")
+            }
             Fault::Exists => {
                 write!(f, "the key file {path} exists and is kept; remove it or name another")
             }
@@ -98,7 +111,7 @@ impl fmt::Display for KeyFileError {
             Fault::Corrupt(kind) => write!(
                 f,
                 "the key file {path} is corrupt: it must hold one line, `{} <32 bytes in base58>`; \
-                 restore it from a copy or make a new key",
+                 restore it from a backup",
                 kind.label()
             ),
             Fault::OtherKind { wanted, found } => {
@@ -107,7 +120,23 @@ impl fmt::Display for KeyFileError {
                     "the key file {path} holds the {found} key; name that of the {wanted} key"
                 )
             }
-            Fault::Io(what, error) => write!(f, "the key file {path} cannot be {what}: {error}"),
+            Fault::Randomness(error) => write!(
+                f,
+                "there is no randomness for the key file {path}: {error}; see that this program \
+                 may use getrandom"
+            ),
+            Fault::Unreadable(error) => write!(
+                f,
+                "the key file {path} cannot be read: {}; see that it belongs to you, or name \
+                 another",
+                words(error)
+            ),
+            Fault::Unwritable(error) => write!(
+                f,
+                "the key file {path} cannot be made: {}; name a file in a directory that exists \
+                 and that you may write to",
+                words(error)
+            ),
         }
     }
 }
@@ -120,10 +149,8 @@ impl std::error::Error for KeyFileError {}
 /// As [`create`], or if there is no randomness to be had.
 pub fn generate(path: &Path, kind: KeyKind) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut secret = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *secret).map_err(|error| {
-        let fault = Fault::Io("filled", io::Error::other(error));
-        KeyFileError { path: path.to_owned(), fault }
-    })?;
+    getrandom::fill(&mut *secret)
+        .map_err(|error| KeyFileError { path: path.to_owned(), fault: Fault::Randomness(error) })?;
     create(path, kind, &secret)?;
     Ok(secret)
 }
@@ -137,7 +164,7 @@ pub fn create(path: &Path, kind: KeyKind, secret: &[u8; 32]) -> Result<(), KeyFi
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = opened.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => failed(Fault::Exists),
-        _ => failed(Fault::Io("made", error)),
+        _ => failed(Fault::Unwritable(error)),
     })?;
     let line = encode(kind, secret);
     let written = file.write_all(&line).and_then(|()| file.sync_all()).and_then(|()| {
@@ -147,7 +174,7 @@ pub fn create(path: &Path, kind: KeyKind, secret: &[u8; 32]) -> Result<(), KeyFi
     written.map_err(|error| {
         // The error to report is the first one.
         let _ = fs::remove_file(path);
-        failed(Fault::Io("written", error))
+        failed(Fault::Unwritable(error))
     })
 }
 
@@ -160,12 +187,10 @@ pub fn read(path: &Path, kind: KeyKind) -> Result<Zeroizing<[u8; 32]>, KeyFileEr
 }
 
 fn read_line(path: &Path, kind: KeyKind) -> Result<Zeroizing<[u8; 32]>, Fault> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let (file, metadata) = files::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Fault::Missing,
-        _ => Fault::Io("opened", error),
+        _ => Fault::Unreadable(error),
     })?;
-    // The open file is asked, not the path: the answer is about what will be read.
-    let metadata = file.metadata().map_err(|error| Fault::Io("examined", error))?;
     if !metadata.is_file() {
         return Err(Fault::NotAFile);
     }
@@ -175,7 +200,7 @@ fn read_line(path: &Path, kind: KeyKind) -> Result<Zeroizing<[u8; 32]>, Fault> {
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(LEN_MAX + 1));
     let limit = LEN_MAX as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| Fault::Io("read", error))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
     decode(&bytes, kind)
 }
 

@@ -3,16 +3,19 @@
 //! A route comes from a [`topology`], a [`packet`] carries a message along it, a [`sender`] puts
 //! packets on the wire at the times that a schedule names, and a [`tally`] of self-checking
 //! [`probe`]s says what became of them, with [`stats`] and a [`plot`] to set it beside theory.
-//! [`load`] builds packets in advance for a [`schedule`]; [`keyfile`] keeps private keys,
-//! [`message`] shows what arrived, and [`cli`] is the program.
+//! [`load`] builds packets in advance for a [`schedule`]; [`keyfile`] keeps private keys, [`files`]
+//! opens what people name, [`message`] shows what arrived, [`progress`] what goes on, and [`cli`]
+//! is the program.
 
 pub mod cli;
+pub mod files;
 pub mod keyfile;
 pub mod load;
 pub mod message;
 pub mod packet;
 pub mod plot;
 pub mod probe;
+pub mod progress;
 pub mod schedule;
 pub mod sender;
 pub mod stats;

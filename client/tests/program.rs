@@ -188,7 +188,10 @@ fn refusals() {
     assert!(refusal(&["keygen", &key]).contains("exists and is kept"));
 
     let receive = |key: &str, listen: &str| refusal(&["receive", "--key", key, "--listen", listen]);
-    assert!(receive(&at("none"), "127.0.0.1:0").contains("no key file"));
+    let said = receive(&at("none"), "127.0.0.1:0");
+    assert!(said.contains("no key file") && said.contains("phix-client keygen"), "{said}");
+    let said = refusal(&["keygen", "/proc/a.key"]);
+    assert!(said.contains("name a file in a directory"), "{said}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let said = receive(&key, &taken.local_addr().unwrap().to_string());
     assert!(said.contains(&taken.local_addr().unwrap().to_string()), "{said}");
@@ -216,5 +219,5 @@ fn refusals() {
     let (code, _, said) =
         run(&["send", "--topology", &file, "--to", EXAMPLE_ADDRESS, "--count", "2"]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("2 could not be sent"), "{said}");
+    assert!(said.contains("2 could not be sent") && said.contains("its nodes run"), "{said}");
 }

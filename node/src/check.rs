@@ -1,9 +1,10 @@
 //! `phix-node check-config`: all that `run` would need, tried without running.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use clap::{ArgMatches, Command};
+use phix_client::files::words;
 
 use crate::cli::say;
 use crate::fault::Fault;
@@ -40,8 +41,14 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     say(format_args!("identity key  {}", keys.identity));
     say(format_args!("sphinx key    {}", keys.sphinx));
     let settings = &place.settings;
-    let findings =
-        [link(settings), address(settings.listen), memory(settings), Ok(files(settings))];
+    let findings = [
+        link(settings),
+        kernels(settings),
+        address(settings.listen),
+        source(settings.source.get()),
+        memory(settings),
+        Ok(files(settings)),
+    ];
     let mut wrong = Vec::new();
     for finding in findings {
         match finding {
@@ -72,6 +79,11 @@ fn link(settings: &Settings) -> Result<String, Fault> {
     Ok(format!("link          {}", plan.reason))
 }
 
+fn kernels(settings: &Settings) -> Result<String, Fault> {
+    let kernels = server::kernels(settings.crypto)?;
+    Ok(format!("kernels       {}", kernels.name))
+}
+
 /// Whether the node could listen on `address`.
 ///
 /// # Errors
@@ -88,7 +100,24 @@ pub fn address(address: SocketAddr) -> Result<String, Fault> {
             }
             _ => "set --listen to an address of this machine",
         };
-        Fault::refused(format!("packets cannot be taken on {address} ({error}): {remedy}."))
+        let why = words(&error);
+        Fault::refused(format!("packets cannot be taken on {address} ({why}): {remedy}."))
+    })
+}
+
+/// Whether the node could connect from `address`, where one is set.
+///
+/// # Errors
+/// A sentence if it could not.
+pub fn source(address: Option<IpAddr>) -> Result<String, Fault> {
+    let Some(address) = address else { return Ok("source        left to the kernel".into()) };
+    let shown = format!("source        {address} is this machine's");
+    UdpSocket::bind((address, 0)).map(|_| shown).map_err(|error| {
+        Fault::refused(format!(
+            "other nodes cannot be reached from {address} ({}): set --source to an address of this \
+             machine, or to none.",
+            words(&error),
+        ))
     })
 }
 

@@ -12,6 +12,10 @@ use crate::fault::Fault;
 pub const FILES: [(KeyKind, &str); 2] =
     [(KeyKind::Identity, "identity.key"), (KeyKind::Sphinx, "sphinx.key")];
 
+/// What remains where a key is lost; `init` adds nothing to a directory that has a node in it.
+const NEW_NODE: &str = ", or move the node's directory away and make a new node with `phix-node \
+                        init --dir`";
+
 /// A node's keys, read from their files.
 #[derive(Debug)]
 pub struct NodeKeys {
@@ -19,8 +23,9 @@ pub struct NodeKeys {
     pub identity: PublicKey,
     /// The X25519 key that senders encrypt to.
     pub sphinx: PublicKey,
-    /// The private part of the latter.
-    pub secret: NodeSecret,
+    /// The private part of the latter. Boxed, so that handing the keys on leaves no copy of it
+    /// behind on the stack.
+    pub secret: Box<NodeSecret>,
 }
 
 /// The key files in `dir`.
@@ -35,10 +40,14 @@ pub fn paths(dir: &Path) -> [(KeyKind, PathBuf); 2] {
 pub fn load(dir: &Path) -> Result<NodeKeys, Fault> {
     let [identity, sphinx] =
         paths(dir).map(|(kind, path)| keyfile::read(&path, kind).map(|secret| (kind, secret)));
-    let refused = |error: keyfile::KeyFileError| Fault::refused(format!("{error}."));
+    let refused = |error: keyfile::KeyFileError| {
+        let way = if error.is_lost() { NEW_NODE } else { "" };
+        Fault::refused(format!("{error}{way}."))
+    };
     let (kind, secret) = identity.map_err(refused)?;
     let identity = PublicKey(kind.public(&secret));
     let (kind, secret) = sphinx.map_err(refused)?;
     let sphinx = PublicKey(kind.public(&secret));
-    Ok(NodeKeys { identity, sphinx, secret: NodeSecret::from_bytes(*secret) })
+    let secret = Box::new(NodeSecret::from_bytes(*secret));
+    Ok(NodeKeys { identity, sphinx, secret })
 }

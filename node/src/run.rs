@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Command};
+use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
 use crate::cli::say;
@@ -38,15 +39,17 @@ pub fn command(command: Command) -> Command {
 /// If the node cannot start, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let place = Place::given(matches)?;
+    // First of all, so that no core dump can hold the keys.
+    machine::prepare();
     let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
     check::memory(settings)?;
-    machine::prepare();
+    check::source(settings.source.get())?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
     let server = server::start(settings, &keys)?;
-    say(first_line(settings, &keys, &server));
+    say(first_line(settings, &keys, &server, &server::kernels(settings.crypto)?));
     notify::tell("READY=1");
     let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));
     notify::tell("STOPPING=1");
@@ -59,16 +62,17 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     })
 }
 
-fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server) -> String {
+fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server, kernels: &Kernels) -> String {
     let announced = settings.announce.get();
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
     let shards = machine::shards(settings);
     format!(
-        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; sphinx key {}",
+        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; crypto {}; sphinx key {}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         if shards == 1 { "shard" } else { "shards" },
         server.link().reason,
+        kernels.name,
         keys.sphinx,
     )
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use phix_engine::crypto::{Kernels, PORTABLE};
+use phix_engine::crypto::{Kernels, PORTABLE, tiers};
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
+use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkPlan, Server, ServerConfig};
@@ -12,13 +13,37 @@ use phix_io::{LinkPlan, Server, ServerConfig};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::machine;
-use crate::settings::{Crypto, Frames, Settings};
+use crate::settings::{Crypto, Frames, Settings, alternatives};
 
-/// Packets per batch where the settings leave it open: the portable kernels gain nothing from
-/// more, and a batch delays those behind it.
+/// Packets per batch of the portable kernels where the settings leave it open: these gain nothing
+/// from more, and a batch delays those behind it.
 const BATCH: usize = 16;
 
 const _: () = assert!(BATCH <= BATCH_MAX);
+
+/// The crypto kernels that are asked for.
+///
+/// # Errors
+/// If this processor cannot run them.
+pub fn kernels(choice: Crypto) -> Result<Kernels, Fault> {
+    let tiers = tiers();
+    if choice == Crypto::Auto {
+        return Ok(tiers.last().copied().expect("the portable kernels run everywhere"));
+    }
+    let name = choice.word();
+    tiers.iter().find(|tier| tier.name == name).copied().ok_or_else(|| {
+        let names: Vec<_> = tiers.iter().map(|tier| tier.name).collect();
+        Fault::refused(format!(
+            "this processor cannot run the {name} kernels: set --crypto to auto, or to {}.",
+            alternatives(&names),
+        ))
+    })
+}
+
+/// Packets per batch that suit these kernels.
+pub(crate) fn batch(kernels: &Kernels) -> usize {
+    if kernels.name == PORTABLE.name { BATCH } else { BATCH_MAX }
+}
 
 /// Which link these settings lead to on this machine.
 ///
@@ -41,12 +66,12 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
         drain: settings.drain.get(),
-        shard: shard(settings),
+        shard: shard(settings)?,
     };
     let replay = ReplayFilter::new(settings.replay_capacity.size(), random()?);
     let primary = NodeKey {
         rotation: KeyRotation::Unknown,
-        secret: keys.secret.clone(),
+        secret: NodeSecret::clone(&keys.secret),
         replay: Arc::new(replay),
     };
     let keys = shard::Keys { primary, secondary: None };
@@ -54,26 +79,20 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-fn shard(settings: &Settings) -> shard::Config {
-    shard::Config {
+fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
+    let kernels = kernels(settings.crypto)?;
+    Ok(shard::Config {
         capacity: machine::capacity(settings),
-        batch: settings.batch.get().map_or(BATCH, |count| count.size()),
+        batch: settings.batch.get().map_or_else(|| batch(&kernels), |count| count.size()),
         frames: match settings.frames {
             Frames::Current => FrameVersion::Current,
             Frames::Legacy => FrameVersion::Legacy,
         },
         final_hops: FinalHops::Drop,
-        kernels: kernels(settings.crypto),
+        kernels,
         // Each shard of a server draws its own.
         seed: [0; 32],
-    }
-}
-
-/// The tier of kernels; the portable one is the only one so far.
-const fn kernels(choice: Crypto) -> Kernels {
-    match choice {
-        Crypto::Auto | Crypto::Portable => PORTABLE,
-    }
+    })
 }
 
 /// 32 bytes from the system.
@@ -85,4 +104,26 @@ pub(crate) fn random() -> Result<[u8; 32], Fault> {
         ))
     })?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_chosen_by_name_or_refused_with_those_there_are() {
+        let all = tiers();
+        let best = all.last().unwrap().name;
+        assert_eq!(kernels(Crypto::Auto).unwrap().name, best);
+        for choice in [Crypto::Portable, Crypto::Avx2, Crypto::Avx512] {
+            let has = all.iter().any(|tier| tier.name == choice.word());
+            match kernels(choice) {
+                Ok(kernels) => assert!(has && kernels.name == choice.word()),
+                Err(fault) => {
+                    assert!(!has && fault.to_string().contains("auto, or to portable"), "{fault}");
+                }
+            }
+        }
+        assert_eq!((batch(&PORTABLE), batch(&Kernels { name: "avx2", ..PORTABLE })), (16, 64));
+    }
 }

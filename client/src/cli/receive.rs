@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use phix_engine::counters::{Counters, DropReason};
-use phix_engine::crypto::PORTABLE;
+use phix_engine::crypto::tiers;
 use phix_engine::pool::Capacity;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
@@ -93,7 +93,11 @@ impl Sink for Mailbox {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
-    let secret = keyfile::read(&arguments.key, KeyKind::Sphinx)?;
+    let secret = keyfile::read(&arguments.key, KeyKind::Sphinx).map_err(|error| {
+        let way =
+            if error.is_lost() { ", or make a new key with `phix-client keygen`" } else { "" };
+        Refusal(format!("{error}{way}"))
+    })?;
     let public = PublicKey(KeyKind::Sphinx.public(&secret));
     let (events, inbox) = sync_channel(WAITING_MAX);
     let unshown = Arc::new(AtomicU64::new(0));
@@ -125,7 +129,7 @@ fn config(arguments: &Arguments) -> ServerConfig {
             batch: 16,
             frames: FrameVersion::Current,
             final_hops: FinalHops::Deliver,
-            kernels: PORTABLE,
+            kernels: tiers().last().copied().expect("the portable kernels run everywhere"),
             // The server draws its own.
             seed: [0; 32],
         },

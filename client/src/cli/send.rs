@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
@@ -13,8 +13,10 @@ use phix_engine::wire::geometry::PacketSize;
 use phix_io::MonotonicClock;
 
 use super::{Ended, Refusal, note, say};
+use crate::files::words;
 use crate::load::{self, Plan, Timed};
 use crate::packet::{Factory, PacketConfig, SphinxVersion};
+use crate::progress::Progress;
 use crate::sender::{OpenLoopSender, SenderConfig, Sent};
 use crate::topology::{self, Node, NodeId, Topology};
 
@@ -100,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
                 destination: recipient.client,
                 seed: None,
             };
-            load::prepare(&plan, &topology, |_| ())?.senders.remove(0)
+            build(&plan, &topology)?
         }
         None => {
             let mut factory = Factory::new(packet);
@@ -113,7 +115,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     let start = clock.now().after(HEAD_START);
     let control = Arc::default();
     let sent = OpenLoopSender::new(packets, SenderConfig::default(), clock, control).run(start);
-    Ok(report(&sent, gateway))
+    Ok(report(&sent, gateway, &arguments.topology))
+}
+
+/// Builds the packets of test messages, which takes a while where they are many.
+fn build(plan: &Plan, topology: &Topology) -> Result<Vec<Timed>, Refusal> {
+    let shown = Mutex::new((0, Progress::for_terminals()));
+    let load = load::prepare(plan, topology, |more| {
+        let (built, line) = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *built += more;
+        line.show(|| format!("building packets: {built} of {}", plan.packets));
+    });
+    shown.into_inner().unwrap_or_else(PoisonError::into_inner).1.end();
+    Ok(load?.senders.remove(0))
 }
 
 fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {
@@ -131,18 +145,23 @@ fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {
         let path = path.display();
         Refusal(match error.kind() {
             io::ErrorKind::NotFound => format!("there is no file {path} to send"),
-            _ => format!("the file {path} cannot be read: {error}"),
+            _ => format!("the file {path} cannot be read: {}; name one that can", words(&error)),
         })
     })
 }
 
-fn report(sent: &Sent, gateway: &Node) -> Ended {
+fn report(sent: &Sent, gateway: &Node, topology: &Path) -> Ended {
     say(format_args!("sent {} towards node {}", sent.sent, gateway.node_id));
     if sent.failed == 0 {
         return Ended::Done;
     }
     let why = sent.last_error.as_deref().unwrap_or("no connection");
-    note(format_args!("{} could not be sent; the last reason was {why}", sent.failed));
+    note(format_args!(
+        "{} could not be sent; the last reason was {why}; see that the first layer of {} is the \
+         network's, and that its nodes run and can be reached from here",
+        sent.failed,
+        topology.display(),
+    ));
     Ended::Failed
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::error::Category;
 
 use super::{Fault, Form, Topology};
+use crate::files::words;
 
 /// Why a topology file could not be read or written. The text says what to do.
 #[derive(Debug)]
@@ -31,11 +32,16 @@ impl fmt::Display for TopologyError {
                 write!(f, "there is no topology file {path}; give the path of one that exists")
             }
             Self::Unreadable(path, error) => {
-                write!(f, "the topology file {} cannot be read: {error}", path.display())
+                let (path, words) = (path.display(), words(error));
+                write!(f, "the topology file {path} cannot be read: {words}; name one that can")
             }
             Self::Malformed(path, error) if error.classify() == Category::Data => {
                 let path = path.display();
-                write!(f, "the topology file {path} is not of the NymTopology form: {error}")
+                write!(
+                    f,
+                    "the topology file {path} is not of the NymTopology form: {error}; get it anew \
+                     from who runs the network"
+                )
             }
             Self::Malformed(path, error) => write!(
                 f,
@@ -43,11 +49,20 @@ impl fmt::Display for TopologyError {
                 path.display()
             ),
             Self::Faulty(path, fault) => {
-                write!(f, "the topology file {} cannot be used: {fault}", path.display())
+                write!(
+                    f,
+                    "the topology file {} cannot be used: {fault}; get it anew from who runs the \
+                     network",
+                    path.display()
+                )
             }
-            Self::Unwritable(path, error) => {
-                write!(f, "the topology file {} cannot be written: {error}", path.display())
-            }
+            Self::Unwritable(path, error) => write!(
+                f,
+                "the topology file {} cannot be written: {}; name a file in a directory that \
+                 exists and that you may write to",
+                path.display(),
+                words(error)
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use phix_client::files::words;
 use phix_client::plot::Plot;
 use phix_client::stats::{Erlang, ks_critical, ks_distance, percentile};
 use phix_engine::counters::DropReason;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Options;
 use super::traffic::Outcome;
+use super::verdict::Evidence;
 use crate::fault::Fault;
 use crate::localnet::network::LAYERS;
 
@@ -68,6 +70,29 @@ impl Report {
         Some(ks_distance(&self.latencies_ms, |x| theory.cdf(x)))
     }
 
+    /// What there is to judge the delays by; nothing where there is no distance.
+    fn evidence(&self) -> Option<Evidence> {
+        let late = |p| percentile(&self.overheads_ms, p);
+        Some(Evidence {
+            distance: self.distance()?,
+            critical: self.critical(),
+            mean: self.options.mean_delay.as_secs_f64() * 1e3,
+            late_p50: late(0.5)?,
+            late_p99: late(0.99)?,
+            sender_late: self.sender_late_ms(),
+            lost: self.lost(),
+        })
+    }
+
+    /// The distance that a sample of this size which follows theory stays below.
+    fn critical(&self) -> f64 {
+        ks_critical(self.latencies_ms.len().max(1), 1.0 - CONFIDENCE)
+    }
+
+    fn sender_late_ms(&self) -> f64 {
+        self.outcome.sent.lateness_max.as_nanos() as f64 / 1e6
+    }
+
     /// The table.
     pub(super) fn text(&self) -> String {
         let mut text = String::from("\n");
@@ -97,7 +122,12 @@ impl Report {
             }
         }
         if let Some(killed) = killed {
-            let _ = writeln!(text, "  ended on purpose: {killed}; what it held is lost uncounted");
+            let _ = writeln!(
+                text,
+                "  ended on purpose: {killed}; what it held counts as {}, what was on its way to \
+                 it\n  is in no counter of a node",
+                DropReason::Stopping.name(),
+            );
         }
         let rate = self.per_second();
         let _ = writeln!(text, "  {:<22}{rate:>10.0}", "packets/s");
@@ -113,14 +143,14 @@ impl Report {
             let (measured, theory) = (show(measured), show(self.theory_ms(p)));
             let _ = writeln!(text, "    {name:<18}{measured:>18}{theory:>12}");
         }
-        if let Some(distance) = self.distance() {
-            let critical = ks_critical(self.latencies_ms.len(), 1.0 - CONFIDENCE);
+        if let Some(evidence) = self.evidence() {
+            let Evidence { distance, critical, mean, .. } = evidence;
             let _ = writeln!(
                 text,
-                "\n  Kolmogorov-Smirnov distance {distance:.4} from Erlang({LAYERS}, {} ms); a \
+                "\n  Kolmogorov-Smirnov distance {distance:.4} from Erlang({LAYERS}, {mean} ms); a \
                  sample of this size\n  that follows it exactly stays below {critical:.4} in 999 \
-                 of 1000 runs",
-                self.options.mean_delay.as_secs_f64() * 1e3,
+                 of 1000 runs\n  {}",
+                evidence.sentence(),
             );
         }
         if let (Some(p50), Some(p99)) =
@@ -153,9 +183,10 @@ impl Report {
             "mean_delay_ms": self.options.mean_delay.as_secs_f64() * 1e3,
             "senders": self.options.senders,
             "mix_hops": LAYERS,
-            "mix_nodes": LAYERS * self.options.width,
+            "mix_nodes": LAYERS * self.options.nodes.width,
             "link": link.kind.to_string(),
             "link_reason": link.reason,
+            "crypto": self.options.nodes.kernels.name,
             "sent": sent.sent,
             "not_sent": sent.failed + sent.skipped,
             "delivered": tally.delivered,
@@ -171,8 +202,9 @@ impl Report {
             "theory_ms": object(|p| self.theory_ms(p)),
             "overhead_ms": measured(&self.overheads_ms),
             "ks_distance": self.distance(),
-            "ks_critical_0.001": ks_critical(self.latencies_ms.len().max(1), 1.0 - CONFIDENCE),
-            "sender_lateness_max_ms": sent.lateness_max.as_nanos() as f64 / 1e6,
+            "ks_critical_0.001": self.critical(),
+            "follows_theory": self.evidence().map(|evidence| evidence.follows()),
+            "sender_lateness_max_ms": self.sender_late_ms(),
             "perfect": self.is_perfect(),
         });
         format!("{value:#}\n")
@@ -234,7 +266,8 @@ pub(super) fn write(file: &Path, text: &str) -> Result<(), Fault> {
 
 fn not_written(file: &Path, error: &io::Error) -> Fault {
     Fault::refused(format!(
-        "{} cannot be written ({error}): name a file in a directory that you may write to.",
+        "{} cannot be written ({}): name a file in a directory that you may write to.",
         file.display(),
+        words(error),
     ))
 }

@@ -1,6 +1,6 @@
 //! The run itself: network up, packets built, senders started, arrivals counted, network down.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use phix_client::load::{self, Load, Plan as LoadPlan};
 use phix_client::packet::PacketConfig;
+use phix_client::progress::Progress;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
@@ -30,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// Longest wait after the last packet was sent: the longest delay of each hop, and then some.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// How often the progress is looked at, and shown where a person watches.
+/// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The client that all packets of a demo are for.
@@ -83,8 +84,7 @@ impl Sink for Receiver {
 /// Runs the demo as asked.
 pub(super) fn run(options: &Options) -> Result<Outcome, Fault> {
     let receiver = Receiver::default();
-    let plan =
-        Plan { width: options.width, link: options.link, port: 0, drain: Duration::from_secs(1) };
+    let plan = Plan { nodes: options.nodes, port: 0, drain: Duration::from_secs(1) };
     let mut network = Network::start(plan, receiver.clone())?;
     say(opening(options, &network));
     let load = prepare(options, &network)?;
@@ -119,12 +119,14 @@ fn opening(options: &Options, network: &Network) -> String {
         .collect();
     let (last, mixes) = addresses.split_last().expect("a network has nodes");
     format!(
-        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\n{} regular \
+        "phix-node {}: {} mix nodes on {}; receiving end on {last}\nlink: {}\ncrypto: \
+         {}\n{} regular \
          packets from {} senders at {} packets/s, {} ms mean delay per mix node",
         env!("CARGO_PKG_VERSION"),
         mixes.len(),
         mixes.join(", "),
         network.link.reason,
+        network.kernels.name,
         options.packets,
         options.senders,
         options.rate,
@@ -209,8 +211,10 @@ impl Watch<'_> {
                 (moved, last) = (Instant::now(), now);
             }
             progress.show(|| {
-                let (sent, all) = (now.0, self.options.packets);
-                format!("sent {sent} of {all}, delivered {delivered}, inside the nodes {held}")
+                let (handled, all) = (now.0, self.options.packets);
+                format!(
+                    "handled {handled} of {all}, delivered {delivered}, inside the nodes {held}"
+                )
             });
             let done = senders.iter().all(JoinHandle::is_finished);
             let over = *patience.get_or_insert_with(Instant::now);
@@ -238,33 +242,5 @@ impl Watch<'_> {
         let node = &mut network.mixes[mix];
         node.kill();
         Some(node.name.clone())
-    }
-}
-
-/// What goes on, on standard error: one line written over itself where a person watches, else a
-/// line now and then.
-struct Progress {
-    shown: Option<Instant>,
-    watched: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { shown: None, watched: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, text: impl FnOnce() -> String) {
-        let every = if self.watched { TICK } else { 20 * TICK };
-        if self.shown.is_none_or(|shown| shown.elapsed() >= every) {
-            self.shown = Some(Instant::now());
-            let (before, after) = if self.watched { ("\r\x1b[K", "") } else { ("", "\n") };
-            let _ = write!(io::stderr(), "{before}{}{after}", text());
-        }
-    }
-
-    fn end(&mut self) {
-        if self.shown.take().is_some() && self.watched {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -1,20 +1,22 @@
 //! `phix-node localnet`: a whole network that stays up, for trying clients on.
 
+pub(crate) mod arguments;
 pub(crate) mod network;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap::{ArgMatches, Command, value_parser};
 use phix_client::topology;
 use phix_engine::shard::{Delivery, Sink};
 use phix_engine::sphinx::final_message;
-use phix_io::{LinkChoice, StopSignal};
+use phix_io::StopSignal;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::report;
-use network::{Network, Plan, WIDTH_MAX};
+use arguments::{Nodes, file, option, with_nodes};
+use network::{Network, Plan};
 
 /// How often it is looked whether a node has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -30,30 +32,15 @@ Example, in two terminals:
 
 /// The command's arguments and help.
 pub fn command(command: Command) -> Command {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    command
+    with_nodes(command)
         .arg(
-            option("topology", "FILE", "Where to write the topology; must not exist yet")
-                .value_parser(value_parser!(PathBuf))
-                .value_hint(ValueHint::FilePath)
+            file("topology", "Where to write the topology; must not exist yet")
                 .default_value("localnet.json"),
         )
         .arg(
             option("port", "PORT", "Port of all nodes, each on its own address; 0 for any")
                 .value_parser(value_parser!(u16))
                 .default_value("1789"),
-        )
-        .arg(
-            option("width", "N", "Mix nodes per layer")
-                .value_parser(value_parser!(u8).range(1..=WIDTH_MAX as i64))
-                .default_value("1"),
-        )
-        .arg(
-            option("link", "LINK", "auto, io_uring or epoll")
-                .value_parser(value_parser!(LinkChoice))
-                .default_value("auto"),
         )
         .about("Keep a local network up and print what arrives")
         .after_help(TEACH)
@@ -79,9 +66,10 @@ impl Sink for Printer {
 /// If the network cannot be started, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let file = matches.get_one::<PathBuf>("topology").expect("has a default");
-    if file.exists() {
+    if file.symlink_metadata().is_ok() {
         return Err(Fault::refused(format!(
-            "{} exists already: name another file with --topology, or remove it.",
+            "{} exists already: name another file with --topology, or remove it: it may be left \
+             from a localnet that was killed.",
             file.display(),
         )));
     }
@@ -89,13 +77,13 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
     let plan = Plan {
-        width: usize::from(*matches.get_one::<u8>("width").expect("has a default")),
-        link: *matches.get_one("link").expect("has a default"),
+        nodes: Nodes::given(matches)?,
         port: *matches.get_one("port").expect("has a default"),
         drain: Duration::from_secs(2),
     };
     let mut network = Network::start(plan, Printer)?;
-    topology::save(&network.topology, file).map_err(|error| Fault::refused(error.to_string()))?;
+    topology::save(&network.topology, file)
+        .map_err(|error| Fault::refused(format!("{error} (--topology).")))?;
     say(usage(&network, file));
     let failed = loop {
         if stop.wait(WATCH) {
@@ -115,15 +103,16 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
 }
 
 fn usage(network: &Network, file: &Path) -> String {
-    let mut text = format!("link: {}\n", network.link.reason);
+    let mut text = format!("link: {}\ncrypto: {}\n", network.link.reason, network.kernels.name);
     for (node, name) in network.topology.form().node_details.values().zip(network.nodes()) {
         text += &format!("  {:<20}{}\n", name.name, node.mix_host);
     }
     let file = file.display();
     text += &format!(
-        "\nTopology, in the form of stock Nym clients: {file}\nSend something through it, \
-         from another terminal:\n\n  cargo run --release -p phix-client -- send --topology {file} \
-         --to {} --message hello\n\nWhat arrives is printed here. Ctrl-C ends the network.\n",
+        "\nTopology, in the form that stock Nym clients read too: {file}\nSend something through \
+         it, from another terminal:\n\n  cargo run --release -p phix-client -- send --topology \
+         {file} --to {} --message hello\n\nWhat arrives is printed here. Ctrl-C ends the \
+         network.\n",
         phix_client::message::EXAMPLE_ADDRESS,
     );
     text

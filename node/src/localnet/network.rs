@@ -8,15 +8,16 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use phix_client::topology::{Entry, Metadata, Node, PublicKey, SupportedRoles, Topology};
 use phix_engine::counters::Counters;
-use phix_engine::crypto::PORTABLE;
+use phix_engine::crypto::Kernels;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, FinalHops, Held, Keys, NodeKey, Sink};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, LinkPlan, Refuse, Server, ServerConfig, StopReport};
+use phix_io::{LinkPlan, Refuse, Server, ServerConfig, StopReport};
 
+use super::arguments::Nodes;
 use crate::fault::Fault;
-use crate::server::random;
+use crate::server::{batch, random};
 
 /// Mix layers of a path, as Nym's clients build it.
 pub(crate) const LAYERS: usize = 3;
@@ -33,10 +34,8 @@ const REMEMBERED: usize = 10_000_000;
 /// What to start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// Nodes per layer.
-    pub(crate) width: usize,
-    /// The link that all nodes use.
-    pub(crate) link: LinkChoice,
+    /// How many nodes, and of what kind.
+    pub(crate) nodes: Nodes,
     /// The port that all nodes listen on, each at its own address; 0 for any that is free.
     pub(crate) port: u16,
     /// How long a node that stops may go on sending what is due.
@@ -89,6 +88,8 @@ pub(crate) struct Network {
     pub(crate) end: LocalNode,
     /// Which link the nodes use, and why.
     pub(crate) link: LinkPlan,
+    /// Which crypto kernels the nodes use.
+    pub(crate) kernels: Kernels,
     /// What clients must know.
     pub(crate) topology: Topology,
 }
@@ -99,11 +100,11 @@ impl Network {
     where
         S: Sink + Send + 'static,
     {
-        let count = LAYERS * plan.width;
+        let count = LAYERS * plan.nodes.width;
         let mut mixes = Vec::with_capacity(count);
         let mut layers = [const { Vec::new() }; LAYERS];
         for index in 0..count {
-            let layer = index / plan.width;
+            let layer = index / plan.nodes.width;
             let (server, node) = start_node(&plan, index, FinalHops::Drop, Refuse)?;
             layers[layer].push(node);
             let name = format!("mix {} (layer {})", index + 1, layer + 1);
@@ -115,7 +116,7 @@ impl Network {
         let end = LocalNode { name, server: Some(server), last: Default::default() };
         let topology = Topology::assemble(Metadata::now(0, 0), layers, vec![node])
             .map_err(|fault| Fault::broken(format!("the local network is not whole: {fault}")))?;
-        Ok(Self { mixes, end, link, topology })
+        Ok(Self { mixes, end, link, kernels: plan.nodes.kernels, topology })
     }
 
     /// All nodes, in the order of a path.
@@ -172,23 +173,23 @@ where
         listen: SocketAddr::new(ip, plan.port),
         shards: 1,
         pin: false,
-        link: plan.link,
+        link: plan.nodes.link,
         source: Some(ip),
         connections_max: 256,
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,
-            batch: 16,
+            batch: batch(&plan.nodes.kernels),
             frames: FrameVersion::Current,
             final_hops,
-            kernels: PORTABLE,
+            kernels: plan.nodes.kernels,
             seed: random()?,
         },
     };
     let mut sink = Some(sink);
     let keys = Keys { primary: key, secondary: None };
     let server = Server::start(config, keys, |_| sink.take().expect("one shard has one sink"))
-        .map_err(|error| Fault::refused(error.to_string()))?;
+        .map_err(|error| Fault::refused(format!("{error}.")))?;
     let mixes = final_hops == FinalHops::Drop;
     let entry = Entry {
         ip_addresses: vec![ip],

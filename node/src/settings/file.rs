@@ -1,8 +1,9 @@
 //! The configuration file: settings at top level, one to a line.
 
-use std::fs;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use phix_client::files::{self, words};
 use toml::de::{DeTable, DeValue};
 
 use super::find;
@@ -51,18 +52,31 @@ pub(super) fn read(path: &Path) -> Result<Vec<Effective>, Fault> {
 }
 
 fn contents(path: &Path) -> Result<String, Fault> {
-    let cannot = |why: String| {
+    let cannot = |why: &str, remedy: &str| {
         Fault::refused(format!(
-            "The configuration file {} cannot be read ({why}): make one with `phix-node init` or \
-             point --dir or --config at the right place.",
+            "The configuration file {} cannot be read ({why}): {remedy} or point --dir or --config \
+             at the right place.",
             path.display(),
         ))
     };
-    let size = fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
-    if size > SIZE_MAX {
-        return Err(cannot(format!("it has {size} bytes, which no such file has")));
+    let failed = |error: io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => "make one with `phix-node init`",
+            ErrorKind::InvalidData => return cannot("it is not UTF-8", "save it as UTF-8 text"),
+            _ => "see that this user may read it",
+        };
+        cannot(&words(&error), remedy)
+    };
+    let (file, metadata) = files::open(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(cannot("it is not a regular file", "put one in its place"));
     }
-    fs::read_to_string(path).map_err(|error| cannot(error.to_string()))
+    let mut text = String::new();
+    file.take(SIZE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > SIZE_MAX {
+        return Err(cannot("it is larger than any such file", "restore it from a backup"));
+    }
+    Ok(text)
 }
 
 /// A single value as the text that a flag would give.

@@ -91,7 +91,8 @@ settings! {
     "capacity-extended" capacity_extended: Count<1, 65536> = "64";
 
     /// Packets that are decrypted together at most; a node that is not busy never waits for a
-    /// batch to fill. "auto" takes what suits the crypto kernels.
+    /// batch to fill. "auto" takes what suits the crypto kernels: 16 for the portable ones, 64 for
+    /// the others.
     "batch" batch: Or<Auto, Count<1, 64>> = "auto";
 
     /// Frame version that the node sends; it reads both. "current" is what present Nym nodes
@@ -109,8 +110,9 @@ settings! {
     /// the rest. Delays are 10 seconds at most.
     "drain" drain: Span<0, 60> = "5s";
 
-    /// Crypto kernels. "auto" takes the fastest that this processor has; "portable" those that run
-    /// everywhere, for comparison.
+    /// Crypto kernels. "auto" takes the fastest that this processor has, and the node says at start
+    /// which; "portable" are those that run everywhere, and "avx2" and "avx512" do not start on a
+    /// processor without these instructions.
     "crypto" crypto: Crypto = "auto";
 
     /// How often the running node prints one line with packets in, out and dropped by reason;

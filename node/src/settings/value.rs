@@ -190,6 +190,15 @@ macro_rules! choice {
             $($(#[$variant_meta])* $variant,)+
         }
 
+        impl $name {
+            /// The word for it.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
         impl Value for $name {
             fn read(text: &str) -> Option<Self> {
                 match text {
@@ -230,6 +239,10 @@ choice! {
         Auto = "auto",
         /// Those that run everywhere.
         Portable = "portable",
+        /// Those for processors with AVX2.
+        Avx2 = "avx2",
+        /// Those for processors with AVX-512.
+        Avx512 = "avx512",
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// More than any refusal takes, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with these arguments and an empty environment.
 pub(crate) fn phix(args: &[&str]) -> Command {
@@ -127,4 +130,63 @@ pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
+}
+
+/// A running node; killed if a test gives up on it.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) out: BufReader<ChildStdout>,
+    pub(crate) first: String,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        out.read_line(&mut first).unwrap();
+        Self { child, out, first }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let (_, rest) = self.first.split_once("mixing on ").expect("the first line says where");
+        rest.split(';').next().unwrap().parse().unwrap()
+    }
+
+    /// Sends `signal`; the rest of the output, once the node has ended with exit code 0.
+    pub(crate) fn stop(mut self, signal: Signal) -> String {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{errors}");
+        assert_eq!(errors, "");
+        rest
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether this machine has the link; says aloud if not. The test harness keeps what a test prints
+/// to itself, and what is written past it does not get lost.
+pub(crate) fn has(link: &str) -> bool {
+    let output = Node::new().phix("check-config", &["--link", link]).output().unwrap();
+    let works = output.status.success();
+    if !works {
+        assert_eq!(link, "io_uring", "epoll works everywhere");
+        aloud(&format!("NOT TESTED over {link}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    works
+}
+
+/// Prints a line where people see it also if the test passes.
+pub(crate) fn aloud(line: &str) {
+    io::stderr().write_all(format!("{}\n", line.trim_end()).as_bytes()).unwrap();
 }

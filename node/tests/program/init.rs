@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 
-use crate::common::{Node, contents, done, phix, refused};
+use crate::common::{Node, aloud, contents, done, phix, refused};
 
 /// The user that has no rights, on every common system.
 const NOBODY: u32 = 65534;
@@ -94,7 +94,7 @@ fn a_read_only_directory_is_refused() {
         if fs::metadata("/proc/self").unwrap().uid() == 0 {
             command.uid(NOBODY).gid(NOBODY);
             if command.output().is_err() {
-                eprintln!("NOT TESTED: the program is in a directory that only root can reach");
+                aloud("NOT TESTED: the program is in a directory that only root can reach");
                 return;
             }
         }

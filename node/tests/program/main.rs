@@ -3,5 +3,6 @@
 mod common;
 mod help;
 mod init;
+mod path;
 mod refusals;
 mod run;

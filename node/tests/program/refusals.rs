@@ -4,7 +4,9 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Node, contents, phix, refused};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::common::{Node, aloud, contents, phix, refused};
 
 /// The commands that must refuse alike.
 const BOTH: [&str; 2] = ["run", "check-config"];
@@ -41,7 +43,8 @@ fn keys_that_are_corrupt_missing_or_swapped() {
         refused_by_both(|node| write(node, bytes), &[], &["sphinx.key", "restore it"]);
     }
     let remove = |node: &Node| fs::remove_file(node.dir.join("keys/identity.key")).unwrap();
-    refused_by_both(remove, &[], &["no key file", "identity.key"]);
+    let parts = ["no key file", "identity.key", "restore it from a backup", "phix-node init --dir"];
+    refused_by_both(remove, &[], &parts);
     let swap = |node: &Node| {
         let identity = fs::read(node.dir.join("keys/identity.key")).unwrap();
         fs::write(node.dir.join("keys/sphinx.key"), identity).unwrap();
@@ -66,6 +69,12 @@ fn an_address_of_another_machine() {
         &["--listen", "192.0.2.1:1789"],
         &["192.0.2.1:1789", "this machine", "--listen"],
     );
+}
+
+#[test]
+fn a_source_of_another_machine() {
+    let parts = ["from 192.0.2.1", "this machine", "--source"];
+    refused_by_both(|_| {}, &["--source", "192.0.2.1"], &parts);
 }
 
 #[test]
@@ -106,6 +115,53 @@ fn mistyped_values() {
         let mut command = node.phix(command, &[]);
         command.env("PHIX_LINK", "dpdk");
         refused(&mut command, &["PHIX_LINK", "\"auto\", \"io_uring\" or \"epoll\", not \"dpdk\""]);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_text() {
+    let file = |node: &Node| fs::write(node.dir.join("phix-node.toml"), b"pin = \xff\n").unwrap();
+    refused_by_both(file, &[], &["phix-node.toml", "it is not UTF-8", "save it as UTF-8"]);
+}
+
+#[test]
+fn pipes_in_the_place_of_files() {
+    let files =
+        [("phix-node.toml", "not a regular file"), ("keys/sphinx.key", "not a regular file")];
+    for (name, said) in files {
+        for command in BOTH {
+            let node = Node::new();
+            let path = node.dir.join(name);
+            fs::remove_file(&path).unwrap();
+            let mode = Mode::RUSR | Mode::WUSR;
+            mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
+            refused(&mut node.phix(command, &[]), &[name, said]);
+        }
+    }
+}
+
+#[test]
+fn a_topology_where_one_cannot_be_written() {
+    let arguments = ["localnet", "--port", "0", "--link", "epoll", "--topology"];
+    for file in ["/proc/net.json", "/nonexistent/net.json"] {
+        let mut command = phix(&arguments);
+        refused(command.arg(file), &[file, "name a file in a directory", "--topology"]);
+    }
+    let left = tempfile::NamedTempFile::new().unwrap();
+    let file = left.path().to_str().unwrap();
+    refused(phix(&arguments).arg(file), &[file, "remove it", "localnet that was killed"]);
+}
+
+#[test]
+fn kernels_that_the_processor_lacks() {
+    let tiers = phix_engine::crypto::tiers();
+    for name in ["avx2", "avx512"] {
+        if tiers.iter().any(|tier| tier.name == name) {
+            aloud(&format!("NOT TESTED: this processor has {name}, so that it cannot be refused"));
+            continue;
+        }
+        let parts = [name, "set --crypto to auto, or to portable"];
+        refused_by_both(|_| {}, &["--crypto", name], &parts);
     }
 }
 

@@ -1,78 +1,21 @@
 //! A node from its first line to its report, over both links.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Stdio;
 
-use crate::common::{Node, done, phix, refused};
+use crate::common::{Node, Running, done, has, phix, refused};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// A running node; killed if a test gives up on it.
-struct Running {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    first: String,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        out.read_line(&mut first).unwrap();
-        Self { child, out, first }
-    }
-
-    fn address(&self) -> SocketAddr {
-        let (_, rest) = self.first.split_once("mixing on ").expect("the first line says where");
-        rest.split(';').next().unwrap().parse().unwrap()
-    }
-
-    /// Sends `signal`; the rest of the output, once the node has ended with exit code 0.
-    fn stop(mut self, signal: Signal) -> String {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{errors}");
-        assert_eq!(errors, "");
-        rest
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The links that this machine has; one that it lacks is refused with a sentence, and named here.
-fn links() -> Vec<&'static str> {
-    let node = Node::new();
-    let works = |link: &&str| {
-        let output = node.phix("check-config", &["--link", link]).output().unwrap();
-        let works = output.status.success();
-        if !works {
-            assert_eq!(*link, "io_uring", "epoll works everywhere");
-            eprintln!("NOT TESTED over {link}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        works
-    };
-    ["epoll", "io_uring"].into_iter().filter(works).collect()
-}
 
 #[test]
 fn starts_says_where_and_stops_with_a_report() {
-    for link in links() {
+    for link in ["epoll", "io_uring"].into_iter().filter(|link| has(link)) {
         for signal in [Signal::TERM, Signal::INT] {
             let node = Node::new();
             let running = Running::start(&mut node.phix("run", &["--link", link]));
             assert!(running.first.starts_with("phix-node 0."), "{}", running.first);
-            for part in [&format!("; {link}: "), "; 1 shard; ", "; sphinx key "] {
+            for part in [&format!("; {link}: "), "; 1 shard; ", "; crypto ", "; sphinx key "] {
                 assert!(running.first.contains(part), "{part:?} is not in {}", running.first);
             }
             TcpStream::connect(running.address()).expect("it listens where it says");
@@ -85,7 +28,7 @@ fn starts_says_where_and_stops_with_a_report() {
 
 #[test]
 fn garbage_closes_its_connection_and_is_counted() {
-    for link in links() {
+    for link in ["epoll", "io_uring"].into_iter().filter(|link| has(link)) {
         let node = Node::new();
         let running = Running::start(&mut node.phix("run", &["--link", link]));
         let mut quiet = TcpStream::connect(running.address()).unwrap();

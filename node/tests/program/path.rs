@@ -1,0 +1,193 @@
+//! Packets through nodes that run as processes of their own, to a receiving end in this one.
+
+use std::io::{BufRead, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use phix_client::packet::{Factory, Packet, PacketConfig};
+use phix_client::topology::Hop;
+use phix_engine::crypto::PORTABLE;
+use phix_engine::replay::ReplayFilter;
+use phix_engine::secret::NodeSecret;
+use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::sphinx::final_message;
+use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use phix_io::{LinkChoice, Server, ServerConfig};
+use rustix::process::Signal;
+
+use crate::common::{Node, PATIENCE, Running, has};
+
+/// The client that all packets are for.
+const DESTINATION: [u8; 32] = [7; 32];
+
+/// Hands what arrives to the test.
+struct Letters(SyncSender<Vec<u8>>);
+
+impl Sink for Letters {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+        assert_eq!(*delivery.destination, DESTINATION);
+        let message = final_message(delivery.payload).expect("a message of this test").to_vec();
+        self.0.send(message).is_ok()
+    }
+}
+
+/// Where every route ends.
+struct End {
+    server: Server,
+    secret: NodeSecret,
+    inbox: Receiver<Vec<u8>>,
+}
+
+impl End {
+    fn start() -> Self {
+        let secret = NodeSecret::from_bytes([9; 32]);
+        let config = ServerConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            shards: 1,
+            pin: false,
+            link: LinkChoice::Auto,
+            source: None,
+            connections_max: 16,
+            drain: Duration::ZERO,
+            shard: Config {
+                capacity: [64; 5],
+                batch: 8,
+                frames: FrameVersion::Current,
+                final_hops: FinalHops::Deliver,
+                kernels: PORTABLE,
+                seed: [0; 32],
+            },
+        };
+        let replay = Arc::new(ReplayFilter::new(1_000, [1; 32]));
+        let primary = NodeKey { rotation: KeyRotation::Unknown, secret: secret.clone(), replay };
+        let (letters, inbox) = sync_channel(100);
+        let keys = Keys { primary, secondary: None };
+        let server = Server::start(config, keys, |_| Letters(letters.clone())).unwrap();
+        Self { server, secret, inbox }
+    }
+
+    /// The next `count` messages, in any order, sorted.
+    fn messages(&self, count: usize) -> Vec<Vec<u8>> {
+        let next = |_| self.inbox.recv_timeout(PATIENCE).expect("another message arrives");
+        let mut messages: Vec<_> = (0..count).map(next).collect();
+        messages.sort_unstable();
+        messages
+    }
+}
+
+fn route(nodes: &[(Node, Running)], end: &End) -> Vec<Hop> {
+    let hop = |(address, key): (SocketAddr, [u8; 32])| Hop { node: 0, address, key };
+    let mix = |(node, running): &(Node, Running)| {
+        let keys = phix_node::keys::load(&node.dir.join("keys")).unwrap();
+        hop((running.address(), keys.sphinx.0))
+    };
+    nodes.iter().map(mix).chain([hop((end.server.address(), end.secret.public()))]).collect()
+}
+
+fn send<'a>(packets: impl IntoIterator<Item = &'a Packet>, to: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(to).unwrap();
+    packets.into_iter().for_each(|packet| stream.write_all(&packet.frame).unwrap());
+    stream
+}
+
+/// The number in a row of the report.
+fn row(report: &str, name: &str) -> u64 {
+    let rest = report.lines().find_map(|line| line.trim().strip_prefix(name));
+    rest.unwrap_or_else(|| panic!("no {name} in {report}")).trim().parse().unwrap()
+}
+
+fn three_nodes(link: &str) {
+    if !has(link) {
+        return;
+    }
+    let nodes: Vec<(Node, Running)> = (0..3)
+        .map(|_| {
+            let node = Node::new();
+            let running = Running::start(&mut node.phix("run", &["--link", link]));
+            (node, running)
+        })
+        .collect();
+    let end = End::start();
+    let route = route(&nodes, &end);
+    let mean_delay = Duration::from_millis(5);
+    let mut factory = Factory::new(PacketConfig { mean_delay, ..PacketConfig::default() });
+    let mut build = |i: u8| factory.build(&[i; 100], &route, DESTINATION).unwrap();
+    let mut packets: Vec<Packet> = (0..20).map(&mut build).collect();
+    packets.push(packets[3].clone());
+    let mut spoiled = build(0);
+    *spoiled.frame.last_mut().unwrap() ^= 1;
+    let at = spoiled.frame.len() - 2_200;
+    spoiled.frame[at] ^= 1;
+    packets.push(spoiled);
+    let _open = send(&packets, route[0].address);
+    let expected: Vec<Vec<u8>> = (0..20).map(|i| vec![i; 100]).collect();
+    assert_eq!(end.messages(20), expected);
+    for (index, (_node, running)) in nodes.into_iter().enumerate() {
+        let report = running.stop(Signal::TERM);
+        let (received, dropped) = if index == 0 { (22, 2) } else { (20, 0) };
+        assert_eq!(row(&report, "received"), received, "{report}");
+        assert_eq!(row(&report, "sent on"), 20, "{report}");
+        assert_eq!(row(&report, "dropped"), dropped, "{report}");
+        if index == 0 {
+            assert_eq!((row(&report, "replay"), row(&report, "header_mac")), (1, 1), "{report}");
+        }
+    }
+}
+
+#[test]
+fn packets_cross_three_nodes_over_epoll() {
+    three_nodes("epoll");
+}
+
+#[test]
+fn packets_cross_three_nodes_over_io_uring() {
+    three_nodes("io_uring");
+}
+
+/// Delays that outlast the wait for a status line by far, and no more than needed.
+const HELD: std::ops::Range<u64> = 3_000_000_000..4_500_000_000;
+
+fn drained(link: &str) {
+    if !has(link) {
+        return;
+    }
+    let node = Node::new();
+    let arguments = ["--link", link, "--drain", "30s", "--status-interval", "1s"];
+    let running = Running::start(&mut node.phix("run", &arguments));
+    let mut nodes = [(node, running)];
+    let end = End::start();
+    let route = route(&nodes, &end);
+    let mean_delay = Duration::from_nanos(HELD.start);
+    let mut factory = Factory::new(PacketConfig { mean_delay, ..PacketConfig::default() });
+    let mut build = |i: u8| loop {
+        let packet = factory.build(&[i; 10], &route, DESTINATION).unwrap();
+        if HELD.contains(&packet.delays.as_nanos()) {
+            return packet;
+        }
+    };
+    let packets: Vec<Packet> = (0..3).map(&mut build).collect();
+    let _open = send(&packets, route[0].address);
+    let [(_node, running)] = &mut nodes;
+    let mut line = String::new();
+    while !line.starts_with("3 packets received") {
+        line.clear();
+        running.out.read_line(&mut line).unwrap();
+    }
+    assert!(line.contains(" 0 sent on"), "they are held: {line}");
+    let [(_node, running)] = nodes;
+    let report = running.stop(Signal::TERM);
+    assert_eq!(end.messages(3), [[0; 10], [1; 10], [2; 10]]);
+    assert_eq!((row(&report, "sent on"), row(&report, "dropped")), (3, 0), "{report}");
+}
+
+#[test]
+fn a_node_that_stops_sends_what_it_holds_over_epoll() {
+    drained("epoll");
+}
+
+#[test]
+fn a_node_that_stops_sends_what_it_holds_over_io_uring() {
+    drained("io_uring");
+}
