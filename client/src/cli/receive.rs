@@ -17,7 +17,7 @@ use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, Server, ServerConfig, signals};
+use phix_io::{LinkChoice, Server, ServerConfig, StopSignal};
 use serde_json::json;
 
 use super::{Ended, Refusal, note, say};
@@ -142,14 +142,15 @@ fn keys(secret: NodeSecret) -> Keys {
     Keys { primary: NodeKey { rotation: KeyRotation::Unknown, secret, replay }, secondary: None }
 }
 
+/// Catches the signals before it returns, so that none is lost, and passes the first one on.
 fn watch_signals(events: SyncSender<Event>) -> Result<(), Refusal> {
+    let stop = StopSignal::install()?;
     let watch = move || {
-        if signals::wait_for_stop().is_ok() {
-            // Where nobody listens any more, the program is ending already.
-            let _ = events.send(Event::Stop);
-        }
+        while !stop.wait(WATCH) {}
+        // Where nobody listens any more, the program is ending already.
+        let _ = events.send(Event::Stop);
     };
-    thread::Builder::new().name("phix-signals".into()).spawn(watch)?;
+    thread::Builder::new().name("phix-stop".into()).spawn(watch)?;
     Ok(())
 }
 

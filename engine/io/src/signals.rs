@@ -49,13 +49,3 @@ impl StopSignal {
             || self.told.load(Ordering::Relaxed)
     }
 }
-
-/// Waits until the process is told to stop.
-///
-/// # Errors
-/// If the signals cannot be caught.
-pub fn wait_for_stop() -> io::Result<()> {
-    let signal = StopSignal::install()?;
-    while !signal.wait(Duration::from_secs(3600)) {}
-    Ok(())
-}
