@@ -7,6 +7,8 @@ use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::{FrameError, FrameVersion};
 use phix_engine::wire::geometry::PacketSize;
 
+use crate::patience::{Patience, Progress};
+
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
 
@@ -18,42 +20,73 @@ const ACCEPT_PAUSE: Span = Span::from_millis(100);
 pub(crate) enum End {
     /// The other side closed or reset it.
     Theirs,
+    /// It took too long over a packet, or over bringing one.
+    Overdue,
     /// Its bytes are not frames.
     Malformed,
     /// This node stops.
     Stopping,
 }
 
-/// Slots that half-received packets of all connections hold.
-#[derive(Debug, Default)]
-pub(crate) struct Assembling(usize);
+/// What one connection in has brought of its present packet, and how it gets on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    assembler: Assembler,
+    progress: Progress,
+}
 
-impl Assembling {
-    pub(crate) const fn count(&self) -> usize {
-        self.0
+impl Stream {
+    pub(crate) const fn progress(&self) -> Progress {
+        self.progress
+    }
+}
+
+/// The streams of all connections in, as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    held: usize,
+    pub(crate) patience: Patience,
+}
+
+impl Streams {
+    /// Slots that half-received packets hold.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
     }
 
-    /// Feeds a connection's assembler; says how many bytes it used.
+    /// The stream of a new connection.
+    pub(crate) fn open(&mut self, now: Time) -> Stream {
+        let stream = Stream { assembler: Assembler::default(), progress: Progress::new(now) };
+        self.patience.watch(&stream.progress);
+        stream
+    }
+
+    /// Feeds a stream; says how many bytes it took.
     pub(crate) fn push(
         &mut self,
-        assembler: &mut Assembler,
+        stream: &mut Stream,
         bytes: &[u8],
         intake: &mut Intake<'_>,
+        now: Time,
     ) -> Result<usize, FrameError> {
-        self.0 -= assembler.held();
+        let Stream { assembler, progress } = stream;
+        let received = intake.counters.received;
+        self.held -= assembler.held();
         let used = assembler.push(bytes, intake);
-        self.0 += assembler.held();
+        self.held += assembler.held();
+        progress.note(intake.counters.received > received, assembler.held() > 0, now);
+        self.patience.watch(progress);
         used
     }
 
-    /// Ends a connection's assembler and counts how it ended.
-    pub(crate) fn finish(&mut self, assembler: &mut Assembler, end: End, intake: &mut Intake<'_>) {
-        self.0 -= assembler.held();
-        let inside = assembler.finish(intake.pool);
+    /// Ends a stream and counts how it ended.
+    pub(crate) fn finish(&mut self, stream: &mut Stream, end: End, intake: &mut Intake<'_>) {
+        self.held -= stream.assembler.held();
+        let inside = stream.assembler.finish(intake.pool);
         match end {
             End::Malformed => intake.counters.malformed += 1,
-            End::Theirs if inside => intake.counters.truncated += 1,
-            End::Theirs | End::Stopping => {}
+            End::Theirs | End::Overdue if inside => intake.counters.truncated += 1,
+            End::Theirs | End::Overdue | End::Stopping => {}
         }
     }
 }

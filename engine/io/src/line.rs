@@ -53,13 +53,12 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// How long to wait: nothing means until something happens.
-    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 2], now: Time) -> Option<Span> {
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 3], now: Time) -> Option<Span> {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
-        let all = [until(self.alarm), until(others[0]), until(others[1])];
         if !self.completed.is_empty() {
             return Some(Span::ZERO);
         }
-        match all.into_iter().fold(allowed, Wait::min) {
+        match others.into_iter().map(until).fold(allowed.min(until(self.alarm)), Wait::min) {
             Wait::No => Some(Span::ZERO),
             Wait::Until(time) => Some(time.since(now)),
             Wait::Forever => None,
