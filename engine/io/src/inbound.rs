@@ -12,8 +12,24 @@ use crate::patience::{Patience, Progress};
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
 
-/// How long accepting rests when the machine has no descriptor or memory for a connection.
+/// How long accepting rests after a failure that trying again at once would only repeat.
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
+
+/// Failures of accept that are one connection's own, which is gone with them, and those that are
+/// none (accept(2), "Error handling"). That the network is down is not among them: it lasts.
+const PASSING: [i32; 11] = [
+    libc::ECONNABORTED,
+    libc::ECONNRESET,
+    libc::EPROTO,
+    libc::ENOPROTOOPT,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::ENETUNREACH,
+    libc::ENONET,
+    libc::ETIMEDOUT,
+    libc::EINTR,
+    libc::EAGAIN,
+];
 
 /// Why a connection in ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +120,10 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Takes note of a failed accept. True if the machine lacks something, and accepting must rest
-    /// until [`Gate::opens`]; false if that one connection was broken.
+    /// Takes note of a failed accept. True if accepting must rest until [`Gate::opens`], because
+    /// the failure lasts or is unknown; false if that one connection was broken.
     pub(crate) fn failed(&mut self, error: &io::Error, now: Time) -> bool {
-        let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        let rest = error.raw_os_error().is_some_and(|code| lacks.contains(&code));
+        let rest = error.raw_os_error().is_none_or(|code| !PASSING.contains(&code));
         if rest {
             self.shut_until = Some(now.after(ACCEPT_PAUSE));
         }
@@ -144,10 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn accepting_rests_when_descriptors_run_out() {
+    fn accepting_rests_unless_only_one_connection_was_broken() {
         let mut gate = Gate::default();
-        assert!(!gate.failed(&io::Error::from_raw_os_error(libc::ECONNABORTED), Time::ZERO));
-        assert!(gate.failed(&io::Error::from_raw_os_error(libc::EMFILE), Time::ZERO));
+        for passing in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN] {
+            assert!(!gate.failed(&io::Error::from_raw_os_error(passing), Time::ZERO));
+        }
+        assert_eq!(gate.opens(), None);
+        for lasting in [libc::EMFILE, libc::ENOMEM, libc::EPERM, libc::ENETDOWN, libc::EINVAL] {
+            let mut gate = Gate::default();
+            assert!(gate.failed(&io::Error::from_raw_os_error(lasting), Time::ZERO));
+            assert!(gate.opens().is_some());
+        }
+        assert!(gate.failed(&io::Error::other("of no known kind"), Time::ZERO));
         let opens = gate.opens().unwrap();
         assert!(!gate.reopen(Time::ZERO));
         assert!(gate.reopen(opens));
