@@ -36,3 +36,4 @@ pub use error::StartError;
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
 pub use signals::{StopSignal, wait_for_stop};
+pub use sockets::check_source;

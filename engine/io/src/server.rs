@@ -103,7 +103,7 @@ impl Server {
     /// Starts the threads; returns when all of them listen. `sinks` makes each shard's sink.
     ///
     /// # Errors
-    /// If the address, the link or the threads cannot be had. Nothing is left running then.
+    /// If an address, the link or the threads cannot be had. Nothing is left running then.
     #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn start<S: Sink + Send + 'static>(
         config: ServerConfig,
@@ -113,6 +113,7 @@ impl Server {
         if config.shards == 0 {
             return Err(StartError::NoShards);
         }
+        config.source.map_or(Ok(()), sockets::check_source)?;
         let plan = plan(config.link)?;
         let (listeners, address) = sockets::listeners(config.listen, config.shards)
             .map_err(|error| StartError::Listen { address: config.listen, error })?;

@@ -119,7 +119,7 @@ fn new_keys_serve_what_comes_after() {
 }
 
 #[test]
-fn a_port_in_use_is_said_in_a_sentence() {
+fn a_start_that_is_refused_is_said_in_a_sentence() {
     each(|link| {
         let server = start(config(link));
         let mut second = config(link);
@@ -130,6 +130,10 @@ fn a_port_in_use_is_said_in_a_sentence() {
         let mut none = config(link);
         none.shards = 0;
         assert!(Server::start(none, keys(), |_| Refuse).is_err());
+        let mut foreign = config(link);
+        foreign.source = Some("9.9.9.9".parse().unwrap());
+        let error = Server::start(foreign, keys(), |_| Refuse).unwrap_err().to_string();
+        assert!(error.contains("leave it out"), "{error}");
     });
 }
 
