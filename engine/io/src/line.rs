@@ -38,8 +38,12 @@ pub(crate) trait Line: Link<Error = io::Error> {
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;
 
-    /// Closes all connections. Afterwards nothing is in flight.
+    /// Closes all connections. Afterwards nothing is in flight, unless it fails.
     fn close_all(&mut self, how: Close, intake: Intake<'_>) -> io::Result<()>;
+
+    /// Ends everything, in whatever state the link is. False if the kernel may go on to use the
+    /// shard's memory, which must not be freed then.
+    fn let_go(&mut self) -> bool;
 }
 
 /// What a link has to return soon for, whatever the shard allows.

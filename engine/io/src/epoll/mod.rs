@@ -198,6 +198,11 @@ impl Line for EpollLink {
         }
         Ok(())
     }
+
+    /// The kernel uses our memory during calls only.
+    fn let_go(&mut self) -> bool {
+        true
+    }
 }
 
 fn watch(

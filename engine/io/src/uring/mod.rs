@@ -38,14 +38,12 @@ use crate::waker::Waker;
 
 use inbound::Pending;
 use message::Message;
-use ring::{Event, Op, Ring};
+use ring::{END_LIMIT, Event, Op, Ring};
 
 pub(crate) use probe::{Failure, self_test};
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
-/// How long closing everything waits for the kernel at a time.
-const CLOSE_STEP: Span = Span::from_millis(10);
 /// Connections in that may be closing while others have taken their turn already.
 const LEAVING_MAX: usize = 64;
 
@@ -307,10 +305,19 @@ impl Line for UringLink {
         for key in self.connections.keys() {
             self.close(key)?;
         }
+        let end = MonotonicClock.now().after(END_LIMIT);
         while self.connections.len() > 0 {
-            self.ring.enter(Some(CLOSE_STEP))?;
+            let now = MonotonicClock.now();
+            if now >= end {
+                return Err(io::Error::other("the kernel does not end what it was told to end"));
+            }
+            self.ring.enter(Some(end.since(now)))?;
             self.handle_all(&mut intake)?;
         }
         Ok(())
+    }
+
+    fn let_go(&mut self) -> bool {
+        self.ring.quiet(END_LIMIT)
     }
 }
