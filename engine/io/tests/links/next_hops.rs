@@ -133,9 +133,19 @@ fn a_next_hop_that_dies_under_load() {
                 std::io::copy(&mut from, &mut std::io::sink()).unwrap_or(0);
             }
         });
-        until(&server, "nothing held", |counters| counters.received >= 40);
+        until(&server, "nothing held", |counters| {
+            let done = counters.forwarded + counters.dropped_total();
+            counters.received == 160 && done == 160
+        });
+        // Counts and places are published one after the other.
+        let begin = Instant::now();
+        while server.held().total() > 0 {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", server.held());
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let report = server.stop();
         assert_balance(&report);
+        assert_eq!((report.counters.received, report.abandoned), (160, 0));
         assert!(!drain.is_finished());
     });
 }
