@@ -183,6 +183,13 @@ pub(crate) fn hop() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
+/// A next hop, its address, and a server of the usual kind.
+pub(crate) fn relay(link: LinkChoice) -> (TcpListener, SocketAddr, Server) {
+    let hop = hop();
+    let to = hop.local_addr().unwrap();
+    (hop, to, start(config(link)))
+}
+
 /// An address where nothing listens. Each call has a host of its own.
 pub(crate) fn nowhere(host: u8, link: LinkChoice) -> SocketAddr {
     let ip = IpAddr::from([127, 0, 1 + u8::from(link == LinkChoice::Uring), host]);
