@@ -1,6 +1,6 @@
 //! Why a server does not start, as sentences for a person.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::{fmt, io};
 
 /// Why [`Server::start`](crate::Server::start) refused. Each message says what to do.
@@ -10,6 +10,13 @@ pub enum StartError {
     Listen {
         /// The address asked for.
         address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Connections out cannot come from the source address.
+    Source {
+        /// The address asked for.
+        address: IpAddr,
         /// What the system said.
         error: io::Error,
     },
@@ -60,6 +67,19 @@ impl fmt::Display for StartError {
                 };
                 let words = words(error).to_lowercase();
                 write!(f, "cannot listen on {address}: {words}; {advice}")
+            }
+            Self::Source { address, error } => {
+                let words = match error.kind() {
+                    io::ErrorKind::AddrNotAvailable => {
+                        "no interface of this machine has that address".to_owned()
+                    }
+                    _ => words(error).to_lowercase(),
+                };
+                write!(
+                    f,
+                    "cannot connect from source {address}: {words}; set source to an address of \
+                     this machine, or leave it out"
+                )
             }
             Self::Link { reason } => write!(
                 f,

@@ -7,53 +7,102 @@ use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::{FrameError, FrameVersion};
 use phix_engine::wire::geometry::PacketSize;
 
+use crate::patience::{Patience, Progress};
+
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
 
-/// How long accepting rests when the machine has no descriptor or memory for a connection.
+/// How long accepting rests after a failure that trying again at once would only repeat.
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
+
+/// Failures of accept that are one connection's own, which is gone with them, and those that are
+/// none (accept(2), "Error handling"). That the network is down is not among them: it lasts.
+const PASSING: [i32; 11] = [
+    libc::ECONNABORTED,
+    libc::ECONNRESET,
+    libc::EPROTO,
+    libc::ENOPROTOOPT,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::ENETUNREACH,
+    libc::ENONET,
+    libc::ETIMEDOUT,
+    libc::EINTR,
+    libc::EAGAIN,
+];
 
 /// Why a connection in ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The other side closed or reset it.
     Theirs,
+    /// It took too long over a packet, or over bringing one.
+    Overdue,
     /// Its bytes are not frames.
     Malformed,
     /// This node stops.
     Stopping,
 }
 
-/// Slots that half-received packets of all connections hold.
-#[derive(Debug, Default)]
-pub(crate) struct Assembling(usize);
+/// What one connection in has brought of its present packet, and how it gets on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    assembler: Assembler,
+    progress: Progress,
+}
 
-impl Assembling {
-    pub(crate) const fn count(&self) -> usize {
-        self.0
+impl Stream {
+    pub(crate) const fn progress(&self) -> Progress {
+        self.progress
+    }
+}
+
+/// The streams of all connections in, as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    held: usize,
+    pub(crate) patience: Patience,
+}
+
+impl Streams {
+    /// Slots that half-received packets hold.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
     }
 
-    /// Feeds a connection's assembler; says how many bytes it used.
+    /// The stream of a new connection.
+    pub(crate) fn open(&mut self, now: Time) -> Stream {
+        let stream = Stream { assembler: Assembler::default(), progress: Progress::new(now) };
+        self.patience.watch(&stream.progress);
+        stream
+    }
+
+    /// Feeds a stream; says how many bytes it took.
     pub(crate) fn push(
         &mut self,
-        assembler: &mut Assembler,
+        stream: &mut Stream,
         bytes: &[u8],
         intake: &mut Intake<'_>,
+        now: Time,
     ) -> Result<usize, FrameError> {
-        self.0 -= assembler.held();
+        let Stream { assembler, progress } = stream;
+        let received = intake.counters.received;
+        self.held -= assembler.held();
         let used = assembler.push(bytes, intake);
-        self.0 += assembler.held();
+        self.held += assembler.held();
+        progress.note(intake.counters.received > received, assembler.held() > 0, now);
+        self.patience.watch(progress);
         used
     }
 
-    /// Ends a connection's assembler and counts how it ended.
-    pub(crate) fn finish(&mut self, assembler: &mut Assembler, end: End, intake: &mut Intake<'_>) {
-        self.0 -= assembler.held();
-        let inside = assembler.finish(intake.pool);
+    /// Ends a stream and counts how it ended.
+    pub(crate) fn finish(&mut self, stream: &mut Stream, end: End, intake: &mut Intake<'_>) {
+        self.held -= stream.assembler.held();
+        let inside = stream.assembler.finish(intake.pool);
         match end {
             End::Malformed => intake.counters.malformed += 1,
-            End::Theirs if inside => intake.counters.truncated += 1,
-            End::Theirs | End::Stopping => {}
+            End::Theirs | End::Overdue if inside => intake.counters.truncated += 1,
+            End::Theirs | End::Overdue | End::Stopping => {}
         }
     }
 }
@@ -71,11 +120,10 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Takes note of a failed accept. True if the machine lacks something, and accepting must rest
-    /// until [`Gate::opens`]; false if that one connection was broken.
+    /// Takes note of a failed accept. True if accepting must rest until [`Gate::opens`], because
+    /// the failure lasts or is unknown; false if that one connection was broken.
     pub(crate) fn failed(&mut self, error: &io::Error, now: Time) -> bool {
-        let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        let rest = error.raw_os_error().is_some_and(|code| lacks.contains(&code));
+        let rest = error.raw_os_error().is_none_or(|code| !PASSING.contains(&code));
         if rest {
             self.shut_until = Some(now.after(ACCEPT_PAUSE));
         }
@@ -111,10 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn accepting_rests_when_descriptors_run_out() {
+    fn accepting_rests_unless_only_one_connection_was_broken() {
         let mut gate = Gate::default();
-        assert!(!gate.failed(&io::Error::from_raw_os_error(libc::ECONNABORTED), Time::ZERO));
-        assert!(gate.failed(&io::Error::from_raw_os_error(libc::EMFILE), Time::ZERO));
+        for passing in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN] {
+            assert!(!gate.failed(&io::Error::from_raw_os_error(passing), Time::ZERO));
+        }
+        assert_eq!(gate.opens(), None);
+        for lasting in [libc::EMFILE, libc::ENOMEM, libc::EPERM, libc::ENETDOWN, libc::EINVAL] {
+            let mut gate = Gate::default();
+            assert!(gate.failed(&io::Error::from_raw_os_error(lasting), Time::ZERO));
+            assert!(gate.opens().is_some());
+        }
+        assert!(gate.failed(&io::Error::other("of no known kind"), Time::ZERO));
         let opens = gate.opens().unwrap();
         assert!(!gate.reopen(Time::ZERO));
         assert!(gate.reopen(opens));

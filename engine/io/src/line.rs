@@ -38,8 +38,12 @@ pub(crate) trait Line: Link<Error = io::Error> {
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;
 
-    /// Closes all connections. Afterwards nothing is in flight.
+    /// Closes all connections. Afterwards nothing is in flight, unless it fails.
     fn close_all(&mut self, how: Close, intake: Intake<'_>) -> io::Result<()>;
+
+    /// Ends everything, in whatever state the link is. False if the kernel may go on to use the
+    /// shard's memory, which must not be freed then.
+    fn let_go(&mut self) -> bool;
 }
 
 /// What a link has to return soon for, whatever the shard allows.
@@ -53,13 +57,12 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// How long to wait: nothing means until something happens.
-    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 2], now: Time) -> Option<Span> {
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 3], now: Time) -> Option<Span> {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
-        let all = [until(self.alarm), until(others[0]), until(others[1])];
         if !self.completed.is_empty() {
             return Some(Span::ZERO);
         }
-        match all.into_iter().fold(allowed, Wait::min) {
+        match others.into_iter().map(until).fold(allowed.min(until(self.alarm)), Wait::min) {
             Wait::No => Some(Span::ZERO),
             Wait::Until(time) => Some(time.since(now)),
             Wait::Forever => None,

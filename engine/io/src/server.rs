@@ -58,6 +58,8 @@ pub struct StopReport {
     pub abandoned: usize,
     /// How long the end took.
     pub took: Duration,
+    /// What [`Server::failed`] would say now; an end can fail, too.
+    pub failed: Option<String>,
 }
 
 /// A sink for nodes that are no one's final hop.
@@ -103,7 +105,7 @@ impl Server {
     /// Starts the threads; returns when all of them listen. `sinks` makes each shard's sink.
     ///
     /// # Errors
-    /// If the address, the link or the threads cannot be had. Nothing is left running then.
+    /// If an address, the link or the threads cannot be had. Nothing is left running then.
     #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn start<S: Sink + Send + 'static>(
         config: ServerConfig,
@@ -113,6 +115,7 @@ impl Server {
         if config.shards == 0 {
             return Err(StartError::NoShards);
         }
+        config.source.map_or(Ok(()), sockets::check_source)?;
         let plan = plan(config.link)?;
         let (listeners, address) = sockets::listeners(config.listen, config.shards)
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
@@ -236,13 +239,18 @@ impl Server {
         for handle in &self.handles {
             handle.command(command(self.drain));
         }
-        let (mut counters, mut abandoned) = (Counters::default(), 0);
-        for handle in self.handles.drain(..) {
-            // A thread that panicked has abandoned nothing that could be counted.
-            abandoned += handle.thread.join().unwrap_or(0);
-            counters.add(&handle.published.counters());
+        let (mut counters, mut abandoned, mut failed) = (Counters::default(), 0, None);
+        for (index, handle) in self.handles.drain(..).enumerate() {
+            let Handle { thread, published, .. } = handle;
+            match thread.join() {
+                Ok(count) => abandoned += count,
+                Err(_) => published.fail("its thread panicked".to_owned()),
+            }
+            counters.add(&published.counters());
+            let reason = published.failed().map(|reason| format!("shard {index}: {reason}"));
+            failed = failed.or(reason);
         }
-        StopReport { counters, abandoned, took: start.elapsed() }
+        StopReport { counters, abandoned, took: start.elapsed(), failed }
     }
 }
 

@@ -57,12 +57,21 @@ impl<T> Slab<T> {
         self.places.len() - self.free.len()
     }
 
+    pub(crate) const fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// Puts `value` into a free place; gives it back if there is none.
     pub(crate) fn insert(&mut self, value: T) -> Result<Key, T> {
         let Some(index) = self.free.pop() else { return Err(value) };
         let place = &mut self.places[index as usize];
         place.value = Some(value);
         Ok(Key { index, generation: place.generation })
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        let place = self.places.get(key.index())?;
+        if place.generation == key.generation { place.value.as_ref() } else { None }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
@@ -86,13 +95,17 @@ impl<T> Slab<T> {
         self.places.iter().filter_map(|place| place.value.as_ref())
     }
 
+    /// All that is in it, with the keys.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let key = Key { index: index as u32, generation: place.generation };
+            Some((key, place.value.as_ref()?))
+        })
+    }
+
     /// The keys of all that is in it.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let occupied = |(index, place): (usize, &Place<T>)| {
-            let key = Key { index: index as u32, generation: place.generation };
-            place.value.is_some().then_some(key)
-        };
-        self.places.iter().enumerate().filter_map(occupied).collect()
+        self.entries().map(|(key, _)| key).collect()
     }
 }
 
@@ -108,6 +121,7 @@ mod tests {
         assert_eq!(slab.remove(old), Some('a'));
         let new = slab.insert('c').unwrap();
         assert_eq!(old.index(), new.index());
+        assert_eq!((slab.get(old), slab.get(new)), (None, Some(&'c')));
         assert_eq!(slab.get_mut(old), None);
         assert_eq!(slab.remove(old), None);
         assert_eq!((slab.keys(), slab.len()), (vec![new], 1));

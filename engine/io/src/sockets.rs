@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::error::StartError;
+
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1024;
 /// How long sent bytes may go unacknowledged before the system gives the connection up. Longer
@@ -23,6 +25,16 @@ pub(crate) fn outbound(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Soc
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     Ok(socket)
+}
+
+/// Whether connections out can come from `source`. Takes a port of it for a moment.
+///
+/// # Errors
+/// If they cannot: as a rule because no interface of this machine has that address.
+pub fn check_source(source: IpAddr) -> Result<(), StartError> {
+    let from = SocketAddr::new(source, 0);
+    let bound = stream(from).and_then(|socket| socket.bind(&from.into()));
+    bound.map_err(|error| StartError::Source { address: source, error })
 }
 
 /// One listener per shard, all on one port, which the system shares out among them. Says which
@@ -76,6 +88,17 @@ fn stream(at: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_is_an_address_of_this_machine() {
+        assert!(check_source("127.0.0.77".parse().unwrap()).is_ok());
+        let error = check_source("9.9.9.9".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot connect from source 9.9.9.9: no interface of this machine has that address; \
+             set source to an address of this machine, or leave it out"
+        );
+    }
 
     #[test]
     fn listeners_share_a_port_among_themselves_only() {

@@ -1,9 +1,11 @@
 //! One shard's thread: it takes turns until it is told to stop.
 
-use std::io;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
+use std::{io, mem};
 
 use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
@@ -29,8 +31,8 @@ pub(crate) enum Command {
 
 /// A shard and its link.
 ///
-/// Invariant: the link is dropped before the shard, whose slots the kernel may be reading until
-/// then; fields are dropped in the order in which they stand here.
+/// Invariant: the shard, whose slots the kernel may be reading, goes only after the link has said
+/// that the kernel is done with them ([`Line::let_go`]), also where a turn panicked.
 pub(crate) struct Worker<L: Line, S: Sink> {
     pub(crate) link: L,
     pub(crate) shard: Shard,
@@ -44,6 +46,30 @@ impl<L: Line, S: Sink> Worker<L, S> {
     /// Takes turns until a command, or the server's end, says stop. Says how many packets were
     /// abandoned.
     pub(crate) fn run(mut self) -> usize {
+        // After a panic nothing is used any more of what it may have left half done, save the ring.
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run_to_end()));
+        let abandoned = ran.unwrap_or_else(|panic| {
+            self.published.fail(format!("its thread panicked: {}", message(&*panic)));
+            // What it had cannot be counted any more.
+            0
+        });
+        self.free();
+        abandoned
+    }
+
+    /// Frees all memory that the kernel does not use.
+    fn free(self) {
+        let Self { shard, mut link, published, .. } = self;
+        if link.let_go() {
+            drop(link);
+            drop(shard);
+        } else {
+            published.fail("the kernel kept packets; their memory is not freed".to_owned());
+            mem::forget(shard);
+        }
+    }
+
+    fn run_to_end(&mut self) -> usize {
         let result = self.turns();
         if let Err(error) = &result {
             self.published.fail(format!("the link failed: {error}"));
@@ -129,4 +155,10 @@ impl<L: Line, S: Sink> Worker<L, S> {
     fn publish(&self) {
         self.published.store(self.shard.counters(), self.shard.held());
     }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
 }

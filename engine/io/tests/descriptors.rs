@@ -11,23 +11,16 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use phix_engine::wire::frame::FrameVersion;
-use phix_io::{LinkChoice, LinkKind, ServerConfig, plan};
+use phix_io::ServerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use common::{
-    accept, assert_same, config, connect, hop, is_closed, read, send, several, start, until,
+    accept, assert_same, config, connect, hop, is_closed, links, read, send, several, start, until,
 };
 
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-
-fn links() -> Vec<LinkChoice> {
-    let uring = plan(LinkChoice::Auto).unwrap().kind == LinkKind::Uring;
-    let mut links = vec![LinkChoice::Epoll];
-    links.extend(uring.then_some(LinkChoice::Uring));
-    links
-}
 
 fn open_descriptors() -> usize {
     read_dir("/proc/self/fd").unwrap().count()

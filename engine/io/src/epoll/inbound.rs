@@ -2,15 +2,16 @@
 
 use std::os::fd::OwnedFd;
 
-use phix_engine::intake::{Assembler, Intake};
+use phix_engine::intake::Intake;
 use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
 use super::{EpollLink, INBOUND, LISTENER, watch};
-use crate::inbound::{End, readable};
-use crate::slab::Key;
+use crate::inbound::{End, Stream, readable};
+use crate::patience::Progress;
+use crate::slab::{Key, Slab};
 
 /// Connections accepted per turn at most, so that a flood of them leaves time for packets.
 const ACCEPTS: usize = 64;
@@ -18,7 +19,7 @@ const ACCEPTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) fd: OwnedFd,
-    assembler: Assembler,
+    stream: Stream,
     in_round: bool,
     /// The other side has sent its last byte; reading goes on until the end is reached.
     hung_up: bool,
@@ -45,8 +46,14 @@ impl EpollLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
-        let assembler = Assembler::default();
-        let inbound = Inbound { fd, assembler, in_round: false, hung_up: false };
+        if self.inbound.is_full() {
+            let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
+            if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
+                self.close_one(key, End::Overdue, intake);
+            }
+        }
+        let stream = self.streams.open(self.now);
+        let inbound = Inbound { fd, stream, in_round: false, hung_up: false };
         let Ok(key) = self.inbound.insert(inbound) else {
             intake.counters.refused += 1;
             return;
@@ -101,7 +108,7 @@ impl EpollLink {
             Err(_) => return Err(End::Theirs),
         };
         let bytes = &buffer[..count];
-        let used = self.assembling.push(&mut inbound.assembler, bytes, intake);
+        let used = self.streams.push(&mut inbound.stream, bytes, intake, self.now);
         let used = used.map_err(|_| End::Malformed)?;
         debug_assert_eq!(used, count, "no read takes in more than the inbox has room for");
         // A short read emptied the socket; the next byte brings an event. The end of the stream
@@ -112,7 +119,23 @@ impl EpollLink {
 
     pub(super) fn close_one(&mut self, key: Key, end: End, intake: &mut Intake<'_>) {
         if let Some(mut inbound) = self.inbound.remove(key) {
-            self.assembling.finish(&mut inbound.assembler, end, intake);
+            self.streams.finish(&mut inbound.stream, end, intake);
         }
     }
+
+    pub(super) fn close_overdue(&mut self, intake: &mut Intake<'_>) {
+        let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
+        for key in self.streams.patience.overdue(self.now, all, ours) {
+            self.close_one(key, End::Overdue, intake);
+        }
+    }
+}
+
+fn progress(inbound: &Slab<Inbound>) -> impl Iterator<Item = (Key, Progress)> {
+    inbound.entries().map(|(key, inbound)| (key, inbound.stream.progress()))
+}
+
+/// Whether a connection waits for its turn to be read.
+fn in_round(inbound: &Slab<Inbound>) -> impl Fn(Key) -> bool {
+    |key| inbound.get(key).is_some_and(|inbound| inbound.in_round)
 }

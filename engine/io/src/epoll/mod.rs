@@ -23,7 +23,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::clock::MonotonicClock;
-use crate::inbound::{Assembling, End, Gate};
+use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::sending::Sending;
@@ -56,7 +56,7 @@ pub(crate) struct EpollLink {
     round: VecDeque<Key>,
     outbound: Slab<Outbound>,
     peers: Peers,
-    assembling: Assembling,
+    streams: Streams,
     gate: Gate,
     timers: Timers,
     events: Vec<Event>,
@@ -79,7 +79,7 @@ impl EpollLink {
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
-            assembling: Assembling::default(),
+            streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
             events: Vec::with_capacity(EVENTS),
@@ -90,7 +90,8 @@ impl EpollLink {
 
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
         let wait = if self.round.is_empty() { wait } else { Wait::No };
-        let others = [self.peers.next_limit(), self.gate.opens()];
+        let patience = self.streams.patience.ends();
+        let others = [self.peers.next_limit(), self.gate.opens(), patience];
         let wait = self.timers.wait(wait, others, self.now).map(timespec);
         self.events.clear();
         let into = rustix::buffer::spare_capacity(&mut self.events);
@@ -111,7 +112,8 @@ impl EpollLink {
         }
     }
 
-    fn expire(&mut self) -> io::Result<()> {
+    fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
+        self.close_overdue(intake);
         for key in self.peers.expired(self.now) {
             self.close_outbound(key);
         }
@@ -136,7 +138,7 @@ impl Link for EpollLink {
             self.handle(self.events[index], &mut intake);
         }
         self.read_round(&mut intake);
-        self.expire()
+        self.expire(&mut intake)
     }
 
     fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize {
@@ -167,7 +169,7 @@ impl Link for EpollLink {
     }
 
     fn assembling(&self) -> usize {
-        self.assembling.count()
+        self.streams.held()
     }
 }
 
@@ -195,6 +197,11 @@ impl Line for EpollLink {
             self.close_outbound(key);
         }
         Ok(())
+    }
+
+    /// The kernel uses our memory during calls only.
+    fn let_go(&mut self) -> bool {
+        true
     }
 }
 

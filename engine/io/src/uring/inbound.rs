@@ -1,15 +1,17 @@
 //! Connections in: accepted, filled buffers fed to their assemblers in order, ended.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use phix_engine::intake::{Assembler, Intake};
+use phix_engine::intake::Intake;
 
 use super::buffers::Filled;
 use super::ring::Event;
-use super::{Connection, Role, UringLink};
+use super::{Connection, LEAVING_MAX, Role, UringLink};
 use crate::inbound::End;
-use crate::slab::Key;
+use crate::patience::Progress;
+use crate::slab::{Key, Slab};
 
 /// Bytes that a next hop may send us in one connection, though by the protocol it sends none.
 const DISCARD_MAX: usize = 1 << 20;
@@ -19,6 +21,14 @@ const DISCARD_MAX: usize = 1 << 20;
 pub(super) enum Pending {
     Bytes { key: Key, filled: Filled, used: usize },
     End(Key),
+}
+
+impl Pending {
+    const fn key(&self) -> Key {
+        match self {
+            Self::Bytes { key, .. } | Self::End(key) => *key,
+        }
+    }
 }
 
 impl UringLink {
@@ -36,10 +46,18 @@ impl UringLink {
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
         if self.inbound == self.inbound_max {
+            let (all, ours) =
+                (progress(&self.connections), held_up(&self.connections, &self.pending));
+            if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
+                self.end(key, End::Overdue, intake)?;
+            }
+        }
+        let places = self.inbound_max + LEAVING_MAX;
+        if self.inbound == self.inbound_max || self.inbound + self.leaving == places {
             intake.counters.refused += 1;
             return Ok(());
         }
-        let role = Role::In { assembler: Assembler::default() };
+        let role = Role::In { stream: self.streams.open(self.now) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;
@@ -122,8 +140,8 @@ impl UringLink {
         let bytes = &self.ring.buffers().bytes(filled)[from..];
         let all = bytes.len();
         let open = self.connections.get_mut(key).filter(|connection| !connection.closing);
-        let Some(Connection { role: Role::In { assembler }, .. }) = open else { return Ok(all) };
-        match self.assembling.push(assembler, bytes, intake) {
+        let Some(Connection { role: Role::In { stream }, .. }) = open else { return Ok(all) };
+        match self.streams.push(stream, bytes, intake, self.now) {
             Ok(used) => Ok(used),
             Err(_) => self.end(key, End::Malformed, intake).map(|()| all),
         }
@@ -132,8 +150,32 @@ impl UringLink {
     /// Ends a connection in. One that is being closed has ended before; those out are left alone.
     pub(super) fn end(&mut self, key: Key, end: End, intake: &mut Intake<'_>) -> io::Result<()> {
         let open = self.connections.get_mut(key).filter(|connection| !connection.closing);
-        let Some(Connection { role: Role::In { assembler }, .. }) = open else { return Ok(()) };
-        self.assembling.finish(assembler, end, intake);
+        let Some(Connection { role: Role::In { stream }, .. }) = open else { return Ok(()) };
+        self.streams.finish(stream, end, intake);
         self.close(key)
+    }
+
+    pub(super) fn end_overdue(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
+        let (all, ours) = (progress(&self.connections), held_up(&self.connections, &self.pending));
+        for key in self.streams.patience.overdue(self.now, all, ours) {
+            self.end(key, End::Overdue, intake)?;
+        }
+        Ok(())
+    }
+}
+
+/// The connections in that are open.
+fn progress(connections: &Slab<Connection>) -> impl Iterator<Item = (Key, Progress)> {
+    connections.entries().filter_map(|(key, connection)| match &connection.role {
+        Role::In { stream } if !connection.closing => Some((key, stream.progress())),
+        Role::In { .. } | Role::Out { .. } => None,
+    })
+}
+
+/// Whether bytes of a connection wait for room in the inbox, or for a buffer.
+fn held_up(connections: &Slab<Connection>, pending: &VecDeque<Pending>) -> impl Fn(Key) -> bool {
+    |key| {
+        let starved = connections.get(key).is_some_and(|connection| !connection.receiving);
+        starved || pending.iter().any(|pending| pending.key() == key)
     }
 }

@@ -22,14 +22,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use phix_engine::egress::PeerId;
-use phix_engine::intake::{Assembler, Intake};
+use phix_engine::intake::Intake;
 use phix_engine::limits::{PEERS_MAX, SEND_MAX};
 use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
-use crate::inbound::{Assembling, End, Gate};
+use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
@@ -38,18 +38,18 @@ use crate::waker::Waker;
 
 use inbound::Pending;
 use message::Message;
-use ring::{Event, Op, Ring};
+use ring::{END_LIMIT, Event, Op, Ring};
 
 pub(crate) use probe::{Failure, self_test};
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
-/// How long closing everything waits for the kernel at a time.
-const CLOSE_STEP: Span = Span::from_millis(10);
+/// Connections in that may be closing while others have taken their turn already.
+const LEAVING_MAX: usize = 64;
 
 #[derive(Debug)]
 enum Role {
-    In { assembler: Assembler },
+    In { stream: Stream },
     Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
 }
 
@@ -82,7 +82,10 @@ pub(crate) struct UringLink {
     watching: bool,
     source: Option<IpAddr>,
     connections: Slab<Connection>,
+    /// Connections in that are open.
     inbound: usize,
+    /// Connections in that are being closed.
+    leaving: usize,
     inbound_max: usize,
     /// Connections whose receive has ended for want of buffers, or by itself, in the order of
     /// their turns: first those that had nothing since they were armed last. Whoever is armed
@@ -91,7 +94,7 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
-    assembling: Assembling,
+    streams: Streams,
     gate: Gate,
     timers: Timers,
     broken: Option<io::Error>,
@@ -100,8 +103,8 @@ pub(crate) struct UringLink {
 
 impl UringLink {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        // A connection out that is being closed keeps its place for a moment beside the new one.
-        let places = parts.connections_max + 2 * PEERS_MAX;
+        // A connection that is being closed keeps its place for a moment beside the new one.
+        let places = parts.connections_max + LEAVING_MAX + 2 * PEERS_MAX;
         Ok(Self {
             ring: Ring::new(places)?,
             listener: Some(parts.listener),
@@ -111,12 +114,13 @@ impl UringLink {
             source: parts.source,
             connections: Slab::new(places),
             inbound: 0,
+            leaving: 0,
             inbound_max: parts.connections_max,
             hungry: VecDeque::with_capacity(places),
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
-            assembling: Assembling::default(),
+            streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
             broken: None,
@@ -154,7 +158,8 @@ impl UringLink {
 
     fn wait(&self, wait: Wait) -> Option<Span> {
         let wait = if self.pending.is_empty() { wait } else { Wait::No };
-        self.timers.wait(wait, [self.peers.next_limit(), self.gate.opens()], self.now)
+        let others = [self.peers.next_limit(), self.gate.opens(), self.streams.patience.ends()];
+        self.timers.wait(wait, others, self.now)
     }
 
     fn handle(&mut self, event: Event, intake: &mut Intake<'_>) -> io::Result<()> {
@@ -179,7 +184,8 @@ impl UringLink {
         self.feed(intake)
     }
 
-    fn expire(&mut self) -> io::Result<()> {
+    fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
+        self.end_overdue(intake)?;
         for key in self.peers.expired(self.now) {
             self.close(key)?;
         }
@@ -192,6 +198,10 @@ impl UringLink {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if !connection.closing {
             connection.closing = true;
+            if matches!(connection.role, Role::In { .. }) {
+                self.inbound -= 1;
+                self.leaving += 1;
+            }
             if connection.receiving {
                 self.ring.cancel(Op::Receive, key)?;
             }
@@ -210,7 +220,7 @@ impl UringLink {
             && let Some(connection) = self.connections.remove(key)
             && matches!(connection.role, Role::In { .. })
         {
-            self.inbound -= 1;
+            self.leaving -= 1;
         }
     }
 
@@ -230,7 +240,7 @@ impl Link for UringLink {
         self.ring.enter(self.wait(wait))?;
         self.now = MonotonicClock.now();
         self.handle_all(&mut intake)?;
-        self.expire()
+        self.expire(&mut intake)
     }
 
     fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize {
@@ -266,7 +276,7 @@ impl Link for UringLink {
     }
 
     fn assembling(&self) -> usize {
-        self.assembling.count()
+        self.streams.held()
     }
 }
 
@@ -295,10 +305,19 @@ impl Line for UringLink {
         for key in self.connections.keys() {
             self.close(key)?;
         }
+        let end = MonotonicClock.now().after(END_LIMIT);
         while self.connections.len() > 0 {
-            self.ring.enter(Some(CLOSE_STEP))?;
+            let now = MonotonicClock.now();
+            if now >= end {
+                return Err(io::Error::other("the kernel does not end what it was told to end"));
+            }
+            self.ring.enter(Some(end.since(now)))?;
             self.handle_all(&mut intake)?;
         }
         Ok(())
+    }
+
+    fn let_go(&mut self) -> bool {
+        self.ring.quiet(END_LIMIT)
     }
 }

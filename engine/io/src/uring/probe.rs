@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use phix_engine::units::Span;
 
 use super::ring::{Op, Ring};
+use crate::error::words;
 use crate::slab::Slab;
 
 /// How long the kernel may take to hand over bytes that are there already.
@@ -21,6 +22,10 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    pub(super) fn of(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { what, error }
+    }
+
     /// Whether it looks as if someone switched io_uring off on purpose.
     pub(crate) fn switched_off(&self) -> bool {
         let codes = [libc::EPERM, libc::EACCES, libc::ENOSYS];
@@ -28,11 +33,16 @@ impl Failure {
     }
 }
 
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        Self::other(format!("{} ({})", failure.what, words(&failure.error)))
+    }
+}
+
 /// Sets up a ring as the link does and sends bytes through a buffer ring, twice on one receive.
 pub(crate) fn self_test() -> Result<(), Failure> {
-    let failure = |what| move |error| Failure { what, error };
-    let mut ring = Ring::new(1).map_err(failure("io_uring_setup was refused"))?;
-    round_trip(&mut ring).map_err(failure("the io_uring self-test failed"))
+    let mut ring = Ring::new(1)?;
+    round_trip(&mut ring).map_err(Failure::of("the io_uring self-test failed"))
 }
 
 fn round_trip(ring: &mut Ring) -> io::Result<()> {

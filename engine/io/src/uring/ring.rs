@@ -6,18 +6,26 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use phix_engine::units::Span;
+use phix_engine::units::{Span, Time};
 
 use super::buffers::{Buffers, Filled, GROUP};
 use super::message::Message;
+use super::probe::Failure;
+use crate::clock::MonotonicClock;
 use crate::slab::Key;
 
 const ENTRIES: u32 = 512;
 const COMPLETIONS: u32 = 4096;
+
+/// How long the kernel may take to end operations that it is told to end.
+pub(super) const END_LIMIT: Span = Span::from_millis(2_000);
+/// How long an attempt to end all operations may be without effect before the next one.
+const CANCEL_EVERY: Span = Span::from_millis(100);
 
 /// What an operation does, as the tag of its packed key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +68,7 @@ pub(super) struct Ring {
     held: Box<[Option<Box<Message>>]>,
     reaped: VecDeque<cqueue::Entry>,
     under_way: usize,
+    given_up: bool,
 }
 
 impl std::fmt::Debug for Ring {
@@ -70,13 +79,18 @@ impl std::fmt::Debug for Ring {
 
 impl Ring {
     /// A ring for keys whose places are below `places`.
-    pub(super) fn new(places: usize) -> io::Result<Self> {
-        let ring = build()?;
+    pub(super) fn new(places: usize) -> Result<Self, Failure> {
+        let ring = build().map_err(Failure::of("io_uring_setup was refused"))?;
+        Self::with(ring, places)
+    }
+
+    fn with(ring: IoUring, places: usize) -> Result<Self, Failure> {
         let buffers = Buffers::new();
-        buffers.register(&ring)?;
+        let what = "io_uring_register of a buffer ring, which Linux has since 5.19, was refused";
+        buffers.register(&ring).map_err(Failure::of(what))?;
         let held = (0..places).map(|_| None).collect();
         let reaped = VecDeque::with_capacity(COMPLETIONS as usize);
-        Ok(Self { ring, buffers, held, reaped, under_way: 0 })
+        Ok(Self { ring, buffers, held, reaped, under_way: 0, given_up: false })
     }
 
     /// Accepts connections until told otherwise.
@@ -128,8 +142,7 @@ impl Ring {
         self.push(opcode::AsyncCancel2::new(which).build(), Op::Cancel, Key::NONE)
     }
 
-    /// Ends all operations early.
-    pub(super) fn cancel_all(&mut self) -> io::Result<()> {
+    fn cancel_all(&mut self) -> io::Result<()> {
         self.push(opcode::AsyncCancel2::new(CancelBuilder::any()).build(), Op::Cancel, Key::NONE)
     }
 
@@ -173,6 +186,31 @@ impl Ring {
         let lent = matches!(op, Op::Connect | Op::Send);
         let message = if lent { self.held[key.index()].take() } else { None };
         Some(Event { op, key, result, more, accepted, filled, message })
+    }
+
+    /// Ends all operations and throws their events away, for `limit` at most. True if the kernel
+    /// uses no memory of ours any more.
+    pub(super) fn quiet(&mut self, limit: Span) -> bool {
+        let end = MonotonicClock.now().after(limit);
+        let mut cancel_at = Time::ZERO;
+        while !self.given_up {
+            while let Some(event) = self.next() {
+                drop(event);
+            }
+            if self.under_way == 0 {
+                return true;
+            }
+            let now = MonotonicClock.now();
+            let cancelled = if now < cancel_at {
+                Ok(())
+            } else {
+                cancel_at = now.after(CANCEL_EVERY);
+                self.cancel_all()
+            };
+            let entered = cancelled.and_then(|()| self.enter(Some(cancel_at.min(end).since(now))));
+            self.given_up = entered.is_err() || now >= end;
+        }
+        false
     }
 
     pub(super) const fn buffers(&self) -> &Buffers {
@@ -228,18 +266,12 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Waits until the kernel uses nothing of ours any more.
+    /// Waits until the kernel uses nothing of ours any more. What it does not let go of in time
+    /// is never freed; [`Ring::quiet`], called before, says whether that is so.
     fn drop(&mut self) {
-        let pause = Span::from_millis(10);
-        while self.under_way > 0 {
-            while let Some(event) = self.next() {
-                drop(event);
-            }
-            if self.under_way == 0 {
-                return;
-            }
-            let entered = self.cancel_all().and_then(|()| self.enter(Some(pause)));
-            assert!(entered.is_ok(), "the kernel must take operations back before memory goes");
+        if !self.quiet(END_LIMIT) {
+            mem::forget(mem::replace(&mut self.buffers, Buffers::new()));
+            mem::forget(mem::take(&mut self.held));
         }
     }
 }
@@ -263,4 +295,56 @@ fn build() -> io::Result<IoUring> {
 
 fn raw(fd: BorrowedFd<'_>) -> Fd {
     Fd(fd.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+    use crate::slab::Slab;
+
+    /// A ring, unless this machine has none, which the tests of the links say aloud.
+    fn ring() -> Option<Ring> {
+        super::super::self_test().is_ok().then(|| Ring::new(1).unwrap())
+    }
+
+    #[test]
+    fn quiet_ends_operations_that_nothing_else_ends() {
+        let Some(mut ring) = ring() else { return };
+        let (_from, to) = UnixStream::pair().unwrap();
+        let key = Slab::new(1).insert(()).unwrap();
+        ring.receive(key, to.as_fd()).unwrap();
+        ring.enter(Some(Span::ZERO)).unwrap();
+        assert!(ring.quiet(END_LIMIT));
+        assert_eq!(ring.under_way, 0);
+    }
+
+    #[test]
+    fn quiet_gives_up_in_time_and_does_not_spin() {
+        let Some(mut ring) = ring() else { return };
+        let used = || std::time::Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+        // An operation of which the kernel never says that it has ended.
+        ring.under_way += 1;
+        let (start, before) = (MonotonicClock.now(), used());
+        assert!(!ring.quiet(Span::from_millis(300)));
+        assert!(MonotonicClock.now().since(start) >= Span::from_millis(300));
+        assert!(used() - before < std::time::Duration::from_millis(100));
+        // The end leaves the memory alone and does not wait again.
+        assert!(!ring.quiet(END_LIMIT));
+    }
+
+    #[test]
+    fn a_refusal_names_its_step() {
+        if ring().is_none() {
+            return;
+        }
+        let buffers = Buffers::new();
+        let ring = build().unwrap();
+        buffers.register(&ring).unwrap();
+        let error = io::Error::from(Ring::with(ring, 1).unwrap_err()).to_string();
+        assert!(error.contains("buffer ring") && error.contains("refused ("), "{error}");
+    }
 }

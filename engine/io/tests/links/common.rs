@@ -22,19 +22,23 @@ use x25519_dalek::PublicKey;
 
 pub(crate) const SECRET: [u8; 32] = [0x42; 32];
 
-/// Runs a test over each link, at the same time. Where the machine has io_uring it must have run.
-pub(crate) fn each(test: impl Fn(LinkChoice) + Sync) {
+/// The links that this machine has. What is missing is said aloud.
+pub(crate) fn links() -> Vec<LinkChoice> {
     let found = plan(LinkChoice::Auto).expect("auto never refuses");
-    let mut links = vec![LinkChoice::Epoll];
     if found.kind == LinkKind::Uring {
-        links.push(LinkChoice::Uring);
-    } else {
-        // Written past the capture of the test harness: it must be seen when tests pass, too.
-        let _ = writeln!(io::stderr(), "ATTENTION: NOT TESTED over io_uring. {}", found.reason);
+        return vec![LinkChoice::Epoll, LinkChoice::Uring];
     }
+    // Written past the capture of the test harness: it must be seen when tests pass, too.
+    let _ = writeln!(io::stderr(), "ATTENTION: NOT TESTED over io_uring. {}", found.reason);
+    vec![LinkChoice::Epoll]
+}
+
+/// Runs a test over each link, at the same time.
+pub(crate) fn each(test: impl Fn(LinkChoice) + Sync) {
+    let links = links();
     let ran = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for link in links {
+        for &link in &links {
             let (test, ran) = (&test, &ran);
             scope.spawn(move || {
                 test(link);
@@ -43,8 +47,7 @@ pub(crate) fn each(test: impl Fn(LinkChoice) + Sync) {
         }
     });
     let ran = ran.into_inner().unwrap();
-    assert!(ran.contains(&LinkChoice::Epoll), "the test ran over epoll");
-    assert_eq!(ran.contains(&LinkChoice::Uring), found.kind == LinkKind::Uring);
+    assert!(links.iter().all(|link| ran.contains(link)), "the test ran over each of {links:?}");
 }
 
 pub(crate) fn config(link: LinkChoice) -> ServerConfig {
@@ -178,6 +181,13 @@ pub(crate) fn send(server: &Server, packets: &[Built]) -> TcpStream {
 /// A next hop on an address of its own, so that no other test gets its port.
 pub(crate) fn hop() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A next hop, its address, and a server of the usual kind.
+pub(crate) fn relay(link: LinkChoice) -> (TcpListener, SocketAddr, Server) {
+    let hop = hop();
+    let to = hop.local_addr().unwrap();
+    (hop, to, start(config(link)))
 }
 
 /// An address where nothing listens. Each call has a host of its own.

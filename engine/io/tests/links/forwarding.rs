@@ -9,7 +9,7 @@ use phix_engine::wire::geometry::PacketSize;
 
 use crate::common::{
     Mailbox, accept, assert_balance, assert_same, build, config, connect, each, frame, hop, read,
-    several, sphinx, start, start_with, stream, until,
+    relay, several, sphinx, start, start_with, stream, until,
 };
 
 #[test]
@@ -41,9 +41,8 @@ fn all_sizes_in_both_frame_versions() {
 #[test]
 fn streams_cut_anywhere() {
     each(|link| {
-        let hop = hop();
-        let server = start(config(link));
-        let sent = several(30, hop.local_addr().unwrap());
+        let (hop, to, server) = relay(link);
+        let sent = several(30, to);
         let mut connection = connect(&server);
         let bytes = stream(&sent);
         let (mut rest, mut step) = (&bytes[..], 1);
@@ -123,12 +122,11 @@ fn more_packets_than_the_inbox_and_the_pool_hold() {
 #[test]
 fn delays_are_kept() {
     each(|link| {
-        let hop = hop();
-        let server = start(config(link));
+        let (hop, to, server) = relay(link);
         let delays = [300_u64, 100, 200];
         let sent = delays.map(|millis| {
             let delay = Duration::from_millis(millis);
-            build(hop.local_addr().unwrap(), delay, PacketSize::Regular)
+            build(to, delay, PacketSize::Regular)
         });
         let begin = Instant::now();
         let _connection = crate::common::send(&server, &sent);

@@ -5,5 +5,6 @@ mod common;
 mod connections;
 mod forwarding;
 mod next_hops;
+mod patience;
 mod shards;
 mod stopping;

@@ -8,18 +8,17 @@ use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 
 use crate::common::{
-    accept, assert_balance, assert_same, build, config, each, hop, nowhere, read, send, several,
-    start, until,
+    accept, assert_balance, assert_same, build, config, each, hop, nowhere, read, relay, send,
+    several, start, until,
 };
 
 #[test]
 fn an_absent_next_hop_costs_its_own_packets_only() {
     each(|link| {
-        let hop = hop();
-        let server = start(config(link));
+        let (hop, to, server) = relay(link);
         let begin = Instant::now();
         let _lost = send(&server, &several(20, nowhere(1, link)));
-        let sent = several(20, hop.local_addr().unwrap());
+        let sent = several(20, to);
         let _kept = send(&server, &sent);
         assert_same(read(&mut accept(&hop), 20, FrameVersion::Current), &sent);
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
@@ -84,9 +83,7 @@ fn a_next_hop_that_never_reads_is_given_up() {
 #[test]
 fn a_next_hop_that_resets_and_returns() {
     each(|link| {
-        let hop = hop();
-        let to = hop.local_addr().unwrap();
-        let server = start(config(link));
+        let (hop, to, server) = relay(link);
         let mut first = Vec::new();
         let mut connections = Vec::new();
         for round in 0..3 {
@@ -115,9 +112,7 @@ fn a_next_hop_that_resets_and_returns() {
 #[test]
 fn a_next_hop_that_dies_under_load() {
     each(|link| {
-        let hop = hop();
-        let to = hop.local_addr().unwrap();
-        let server = start(config(link));
+        let (hop, to, server) = relay(link);
         for _ in 0..4 {
             let built: Vec<_> =
                 (0..40).map(|_| build(to, Duration::ZERO, PacketSize::Extended32)).collect();
@@ -133,9 +128,19 @@ fn a_next_hop_that_dies_under_load() {
                 std::io::copy(&mut from, &mut std::io::sink()).unwrap_or(0);
             }
         });
-        until(&server, "nothing held", |counters| counters.received >= 40);
+        until(&server, "nothing held", |counters| {
+            let done = counters.forwarded + counters.dropped_total();
+            counters.received == 160 && done == 160
+        });
+        // Counts and places are published one after the other.
+        let begin = Instant::now();
+        while server.held().total() > 0 {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", server.held());
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let report = server.stop();
         assert_balance(&report);
+        assert_eq!((report.counters.received, report.abandoned), (160, 0));
         assert!(!drain.is_finished());
     });
 }
@@ -144,9 +149,7 @@ fn a_next_hop_that_dies_under_load() {
 fn a_next_hop_may_send_and_close() {
     each(|link| {
         use std::io::Write;
-        let hop = hop();
-        let to = hop.local_addr().unwrap();
-        let server = start(config(link));
+        let (hop, to, server) = relay(link);
         let mut connections = Vec::new();
         for _ in 0..2 {
             let sent = several(5, to);

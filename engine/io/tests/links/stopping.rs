@@ -1,16 +1,17 @@
 //! The end of a server, in good order and otherwise; and starts that are refused.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use phix_engine::counters::DropReason;
+use phix_engine::shard::{Delivery, FinalHops, Sink};
 use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 use phix_io::{Refuse, Server};
 
 use crate::common::{
-    accept, assert_balance, assert_same, build, config, connect, each, hop, keys, read, send,
-    several, start, until,
+    accept, assert_balance, assert_same, build, config, connect, each, frame, hop, keys, read,
+    send, several, sphinx, start, start_with, until,
 };
 
 #[test]
@@ -119,7 +120,7 @@ fn new_keys_serve_what_comes_after() {
 }
 
 #[test]
-fn a_port_in_use_is_said_in_a_sentence() {
+fn a_start_that_is_refused_is_said_in_a_sentence() {
     each(|link| {
         let server = start(config(link));
         let mut second = config(link);
@@ -130,6 +131,10 @@ fn a_port_in_use_is_said_in_a_sentence() {
         let mut none = config(link);
         none.shards = 0;
         assert!(Server::start(none, keys(), |_| Refuse).is_err());
+        let mut foreign = config(link);
+        foreign.source = Some("9.9.9.9".parse().unwrap());
+        let error = Server::start(foreign, keys(), |_| Refuse).unwrap_err().to_string();
+        assert!(error.contains("leave it out"), "{error}");
     });
 }
 
@@ -151,5 +156,43 @@ fn pinned_threads_and_a_source_address() {
         let report = server.stop();
         assert_balance(&report);
         assert_eq!(report.counters.forwarded, 3);
+    });
+}
+
+/// A sink that breaks.
+struct Broken;
+
+impl Sink for Broken {
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
+        panic!("a sink that breaks, on purpose")
+    }
+}
+
+#[test]
+fn a_worker_that_panics_is_reported_and_does_not_hold_up_a_stop() {
+    each(|link| {
+        let stuck = hop();
+        let mut config = config(link);
+        config.shard.final_hops = FinalHops::Deliver;
+        let server = start_with(config, |_| Broken);
+        // Packets are under way to a next hop when it happens.
+        let mut connection = send(&server, &several(20, stuck.local_addr().unwrap()));
+        let last = frame(&sphinx(None, PacketSize::Regular, b"the last"), FrameVersion::Current);
+        connection.write_all(&last).unwrap();
+        let begin = Instant::now();
+        let reason = loop {
+            if let Some(reason) = server.failed() {
+                break reason;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(10), "the panic is reported");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert_eq!(reason, "shard 0: its thread panicked: a sink that breaks, on purpose");
+        assert!(crate::common::is_closed(&mut connection));
+        // More commands than would wait for a worker that still runs.
+        (0..10).for_each(|_| server.set_keys(keys()));
+        let report = server.stop();
+        assert_eq!(report.failed, Some(reason));
+        assert!(report.took < Duration::from_secs(1), "{:?}", report.took);
     });
 }
