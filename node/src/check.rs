@@ -1,7 +1,7 @@
 //! `phix-node check-config`: all that `run` would need, tried without running.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
@@ -106,19 +106,12 @@ pub fn address(address: SocketAddr) -> Result<String, Fault> {
 }
 
 /// Whether the node could connect from `address`, where one is set.
-///
-/// # Errors
-/// A sentence if it could not.
-pub fn source(address: Option<IpAddr>) -> Result<String, Fault> {
+fn source(address: Option<IpAddr>) -> Result<String, Fault> {
     let Some(address) = address else { return Ok("source        left to the kernel".into()) };
     let shown = format!("source        {address} is this machine's");
-    UdpSocket::bind((address, 0)).map(|_| shown).map_err(|error| {
-        Fault::refused(format!(
-            "other nodes cannot be reached from {address} ({}): set --source to an address of this \
-             machine, or to none.",
-            words(&error),
-        ))
-    })
+    phix_io::check_source(address)
+        .map(|()| shown)
+        .map_err(|error| Fault::refused(error.to_string()))
 }
 
 /// Whether the machine has the memory that the settings lead to.

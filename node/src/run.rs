@@ -44,7 +44,6 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
     check::memory(settings)?;
-    check::source(settings.source.get())?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
@@ -55,7 +54,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     notify::tell("STOPPING=1");
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
-    failed.map_or(Ok(()), |what| {
+    failed.or(stopped.failed).map_or(Ok(()), |what| {
         Err(Fault::broken(format!(
             "a shard broke ({what}): the node has stopped, start it again and report this."
         )))
