@@ -21,6 +21,8 @@ use phix_engine::units::{Span, Time};
 use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
@@ -44,12 +46,16 @@ const LISTENER: u8 = 0;
 const WAKER: u8 = 1;
 const INBOUND: u8 = 2;
 const OUTBOUND: u8 = 3;
+const TIMER: u8 = 4;
 
 /// Connections in and out, for one shard, over epoll.
 pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,
     waker: Waker,
+    /// Ends a wait to the nanosecond. The time limit of epoll itself is in milliseconds, except in
+    /// a later call that old kernels and some sandboxes refuse.
+    timer: OwnedFd,
     source: Option<IpAddr>,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
@@ -70,10 +76,13 @@ impl EpollLink {
         rustix::io::ioctl_fionbio(&parts.listener, true)?;
         watch(&epoll, &parts.listener, LISTENER, Key::NONE, EventFlags::IN)?;
         watch(&epoll, &parts.waker, WAKER, Key::NONE, EventFlags::IN)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        watch(&epoll, &timer, TIMER, Key::NONE, EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
             listener: Some(parts.listener),
             waker: parts.waker,
+            timer,
             source: parts.source,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
@@ -92,10 +101,15 @@ impl EpollLink {
         let wait = if self.round.is_empty() { wait } else { Wait::No };
         let patience = self.streams.patience.ends();
         let others = [self.peers.next_limit(), self.gate.opens(), patience];
-        let wait = self.timers.wait(wait, others, self.now).map(timespec);
+        let wait = self.timers.wait(wait, others, self.now);
+        let at_once = (wait == Some(Span::ZERO)).then(|| timespec(Span::ZERO));
+        if let Some(wait) = wait.filter(|_| at_once.is_none()) {
+            let once = Itimerspec { it_interval: timespec(Span::ZERO), it_value: timespec(wait) };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        }
         self.events.clear();
         let into = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, into, wait.as_ref()) {
+        match epoll::wait(&self.epoll, into, at_once.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -107,6 +121,8 @@ impl EpollLink {
         match tag {
             LISTENER => self.accept(intake),
             WAKER => self.waker.clear(),
+            // The wait is over, and that was all.
+            TIMER => {}
             INBOUND => self.readable(key, flags),
             _ => self.outbound_event(key, flags, intake.pool),
         }
