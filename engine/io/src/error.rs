@@ -77,8 +77,8 @@ impl fmt::Display for StartError {
                 };
                 write!(
                     f,
-                    "cannot connect from source {address}: {words}; set source to an address of \
-                     this machine, or leave it out"
+                    "cannot connect from source {address}: {words}; set --source to an address \
+                     of this machine, or leave it out"
                 )
             }
             Self::Link { reason } => write!(

@@ -53,6 +53,8 @@ impl Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     look: Option<Time>,
+    /// No look comes before this: looks are a second apart, whatever connections do in between.
+    not_before: Time,
     /// A search for idle connections in vain is not repeated before.
     crowded_until: Time,
 }
@@ -60,7 +62,7 @@ pub(crate) struct Patience {
 impl Patience {
     /// Takes note of a connection that is new or has got bytes.
     pub(crate) fn watch(&mut self, progress: &Progress) {
-        let limit = progress.limit();
+        let limit = progress.limit().max(self.not_before);
         self.look = Some(self.look.map_or(limit, |look| look.min(limit)));
     }
 
@@ -81,6 +83,7 @@ impl Patience {
             return Vec::new();
         }
         self.look = None;
+        self.not_before = now.after(LOOK_EVERY);
         let mut overdue = Vec::new();
         for (key, progress) in all {
             if progress.limit() <= now && !ours(key) {
@@ -89,7 +92,6 @@ impl Patience {
                 self.watch(&progress);
             }
         }
-        self.look = self.look.map(|look| look.max(now.after(LOOK_EVERY)));
         overdue
     }
 
@@ -181,6 +183,9 @@ mod tests {
         patience.watch(&one);
         let all = [(late, one), (soon, two)];
         assert_eq!(patience.overdue(at(10_000), all.into_iter(), |_| false), [late]);
+        assert_eq!(patience.ends(), Some(at(11_000)));
+        // Bytes that come in between bring no earlier look.
+        patience.watch(&two);
         assert_eq!(patience.ends(), Some(at(11_000)));
     }
 

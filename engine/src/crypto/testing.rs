@@ -6,14 +6,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use super::{Kernels, PORTABLE, avx2, avx512};
+use super::Kernels;
 
 /// Batch lengths that reach below, at and beyond every vector width, and its tails.
 pub(super) const LENGTHS: [usize; 13] = [0, 1, 2, 3, 4, 7, 8, 9, 15, 17, 26, 33, 64];
 
 /// Every tier that this CPU has.
 pub(super) fn tiers() -> Vec<Kernels> {
-    [Some(PORTABLE), avx2(), avx512()].into_iter().flatten().collect()
+    super::tiers().into_iter().collect()
 }
 
 /// The same random numbers in every run.

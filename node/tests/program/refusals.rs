@@ -73,7 +73,7 @@ fn an_address_of_another_machine() {
 
 #[test]
 fn a_source_of_another_machine() {
-    let parts = ["from 192.0.2.1", "this machine", "--source"];
+    let parts = ["source 192.0.2.1", "this machine", "--source"];
     refused_by_both(|_| {}, &["--source", "192.0.2.1"], &parts);
 }
 

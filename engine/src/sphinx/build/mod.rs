@@ -153,7 +153,7 @@ impl Builder {
     }
 
     /// Fills each of `packets` with the Sphinx packet that the request at the same place asks for;
-    /// its length is its size. All secrets are wiped before this returns.
+    /// its length is its size. All working rows are wiped before this returns.
     ///
     /// The public keys must be those of private keys. Whatever else one holds, the packet is still
     /// well formed; it equals sphinx-packet's unless the key is on the curve's twist, in which case
