@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot connect from source 9.9.9.9: no interface of this machine has that address; \
-             set source to an address of this machine, or leave it out"
+             set --source to an address of this machine, or leave it out"
         );
     }
 
