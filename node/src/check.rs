@@ -111,7 +111,7 @@ fn source(address: Option<IpAddr>) -> Result<String, Fault> {
     let shown = format!("source        {address} is this machine's");
     phix_io::check_source(address)
         .map(|()| shown)
-        .map_err(|error| Fault::refused(error.to_string()))
+        .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
 /// Whether the machine has the memory that the settings lead to.
