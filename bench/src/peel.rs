@@ -82,11 +82,11 @@ pub fn steps(packets: &[Vec<u8>]) -> Vec<Job<'_>> {
     contenders()
         .into_iter()
         .filter(|(_, kernels)| kernels.x25519_lanes == 1 || kernels.lone_x25519.is_none())
-        .flat_map(|(tier, kernels)| steps_of(tier, kernels, &packets[..CALL_MAX]))
+        .flat_map(|(tier, kernels)| steps_of(&tier, kernels, &packets[..CALL_MAX]))
         .collect()
 }
 
-fn steps_of<'p>(tier: String, kernels: Kernels, packets: &'p [Vec<u8>]) -> Vec<Job<'p>> {
+fn steps_of<'p>(tier: &str, kernels: Kernels, packets: &'p [Vec<u8>]) -> Vec<Job<'p>> {
     const N: usize = CALL_MAX;
     let alphas: Vec<[u8; 32]> =
         packets.iter().map(|packet| *packet.first_chunk().expect("a packet")).collect();
