@@ -103,6 +103,9 @@ pub struct Counters {
     pub delivered: u64,
     /// Packets whose delay was shortened to the longest one allowed.
     pub delays_clamped: u64,
+    /// Packets that were accepted, but will not be remembered after a restart, because their marks
+    /// found no room on their way to the disk.
+    pub replay_unsaved: u64,
     /// Batches that were processed; packets per batch tells how full they are.
     pub batches: u64,
     /// Packets that went through those batches.
@@ -142,6 +145,7 @@ impl Counters {
             self.forwarded,
             self.delivered,
             self.delays_clamped,
+            self.replay_unsaved,
             self.batches,
             self.batched,
             self.accepted,
@@ -163,12 +167,13 @@ impl Counters {
             forwarded: values[1],
             delivered: values[2],
             delays_clamped: values[3],
-            batches: values[4],
-            batched: values[5],
-            accepted: values[6],
-            refused: values[7],
-            malformed: values[8],
-            truncated: values[9],
+            replay_unsaved: values[4],
+            batches: values[5],
+            batched: values[6],
+            accepted: values[7],
+            refused: values[8],
+            malformed: values[9],
+            truncated: values[10],
             dropped,
         }
     }
@@ -180,7 +185,7 @@ impl Counters {
         *self = Self::from_values(&sum);
     }
 
-    const HEAD: usize = 10;
+    const HEAD: usize = 11;
     /// How many counts there are.
     pub const LEN: usize = Self::HEAD + DropReason::ALL.len();
 }
@@ -195,7 +200,7 @@ mod tests {
         numbers.iter_mut().zip(1..).for_each(|(number, i)| *number = i);
         let counters = Counters::from_values(&numbers);
         assert_eq!(counters.values(), numbers);
-        assert_eq!(counters.dropped(DropReason::PoolEmpty), 11);
+        assert_eq!(counters.dropped(DropReason::PoolEmpty), 12);
         let mut twice = counters.clone();
         twice.add(&counters);
         assert_eq!(twice.dropped_total(), 2 * counters.dropped_total());

@@ -9,7 +9,7 @@
 //! (connections by generation) are written once for both links; `epoll` and `uring` are about
 //! system calls only.
 //!
-//! Invariant: `unsafe` occurs in `uring` alone, in the files that say so at their head.
+//! Invariant: `unsafe` occurs in `uring` and `memory` alone, in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
@@ -18,6 +18,7 @@ mod epoll;
 mod error;
 mod inbound;
 mod line;
+mod memory;
 mod patience;
 mod peers;
 mod plan;
@@ -33,6 +34,7 @@ mod worker;
 
 pub use clock::MonotonicClock;
 pub use error::StartError;
+pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;
