@@ -71,8 +71,8 @@ pub trait Link {
     fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize;
 
     /// Takes packets for `peer`, at most as many as [`Link::room`] said. A frame is the packet and
-    /// the `front` bytes before it.
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool);
+    /// the `front` bytes before it; the link may encrypt it where it lies.
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool);
 
     /// A slot that the link is done with, if there is one.
     fn completed(&mut self) -> Option<Completion>;
