@@ -9,7 +9,8 @@
 //! (connections by generation) are written once for both links; `epoll` and `uring` are about
 //! system calls only.
 //!
-//! Invariant: `unsafe` occurs in `uring` and `memory` alone, in the files that say so at their head.
+//! Invariant: `unsafe` occurs in `uring` and `memory` alone, in the files that say so at their
+//! head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
