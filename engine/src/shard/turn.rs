@@ -3,12 +3,12 @@
 use super::{Clock, Link, Shard, Sink};
 use crate::units::Time;
 
-/// Receives, reads the clock, and moves every packet as far as it can go now. Says what time it was
-/// at the end.
+/// Receives, reads the clock, and moves every packet as far as it can go now. Says what time it
+/// was at the end.
 ///
 /// The clock is read a second time where a batch has run: that takes longer than a tick of the
-/// wheel, and what became due meanwhile leaves in this turn. So the time at which a packet is handed
-/// over is the present to the link as well as to what is measured.
+/// wheel, and what became due meanwhile leaves in this turn. So the time at which a packet is
+/// handed over is the present to the link as well as to what is measured.
 ///
 /// The waiting happens inside [`Link::receive`], for as long as [`Shard::deadline`] allows. Calling
 /// this in a loop is all that a shell has to do.
