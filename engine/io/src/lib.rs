@@ -9,8 +9,8 @@
 //! (connections by generation) are written once for both links; `epoll` and `uring` are about
 //! system calls only. [`crypto`] is apart from all that: the kernels to hand to the engine.
 //!
-//! Invariant: `unsafe` occurs in `uring`, and for one function of a C library in [`crypto`], in the
-//! files that say so at their head.
+//! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
+//! [`crypto`], in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
@@ -20,6 +20,7 @@ mod epoll;
 mod error;
 mod inbound;
 mod line;
+mod memory;
 mod patience;
 mod peers;
 mod plan;
@@ -35,7 +36,10 @@ mod worker;
 
 pub use clock::MonotonicClock;
 pub use error::StartError;
+pub use line::Connections;
+pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
+pub use published::{Gauges, Observer, ShardView};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;
 pub use sockets::check_source;
