@@ -1,6 +1,7 @@
 //! What the benchmarks share: real packets, made by sphinx-packet, and timing.
 
 pub mod build;
+pub mod dudect;
 pub mod peel;
 pub mod timing;
 

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use phix_bench::timing::{Job, medians};
-use phix_bench::{build, peel};
+use phix_bench::{build, dudect, peel};
+use rand::Rng;
 use serde_json::{Value, json};
 
 /// Benchmarks that compare whole pieces of work in one run.
@@ -24,6 +26,8 @@ enum Command {
     Peel(Options),
     /// Build packets of four hops: every tier of kernels and batch size against sphinx-packet.
     Build(Options),
+    /// Look for kernels whose time depends on their secrets.
+    Timing(TimingOptions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +35,21 @@ struct Options {
     /// Rounds; each row is measured in each of them, and the median counts.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+
+    /// Write the table as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct TimingOptions {
+    /// Seconds that each kernel is timed for.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+
+    /// Examine only subjects whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 
     /// Write the table as JSON.
     #[arg(long, value_name = "FILE")]
@@ -47,6 +66,10 @@ fn main() -> ExitCode {
         Command::Build(options) => {
             table("A regular packet of four hops", build::jobs(), Vec::new(), &options)
         }
+        Command::Timing(options) => match timing(&options) {
+            Ok(false) => return ExitCode::from(1),
+            done => done.map(drop),
+        },
     };
     done.map_or_else(
         |sentence| {
@@ -82,11 +105,39 @@ fn table(
         let (tier, step) = name.split_once('/').expect("named tier/step");
         println!("| {tier} | {step} | {nanos:.0} |");
     }
-    let Some(file) = &options.json else { return Ok(()) };
-    let text = format!("{:#}\n", to_json(&cpu, &rows, &steps));
-    fs::write(file, text).map_err(|error| {
+    write_json(options.json.as_deref(), &to_json(&cpu, &rows, &steps))
+}
+
+fn write_json(file: Option<&Path>, value: &Value) -> Result<(), String> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, format!("{value:#}\n")).map_err(|error| {
         format!("{} cannot be written ({error}): name another file.", file.display())
     })
+}
+
+/// The table of `phix-bench timing`; true if no kernel leaks and the control does.
+fn timing(options: &TimingOptions) -> Result<bool, String> {
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let (cpu, time) = (cpu(), Duration::from_secs(options.seconds));
+    println!("Fixed against random secrets, on {cpu}\n");
+    println!("| tier | kernel | µs per call | samples | largest \\|t\\| | verdict |");
+    println!("|---|---|---:|---:|---:|---|");
+    let (mut rows, mut good) = (Vec::new(), true);
+    for mut subject in dudect::subjects().into_iter().filter(|it| wanted(&it.name)) {
+        let outcome = dudect::examine(&mut subject, time, rand::rng().next_u64());
+        let (tier, kernel) = outcome.name.split_once('/').expect("named tier/kernel");
+        let (t, samples, micros) = (outcome.t, outcome.samples, outcome.median_ns / 1e3);
+        let verdict = outcome.verdict().words();
+        println!("| {tier} | {kernel} | {micros:.1} | {samples} | {t:.1} | {verdict} |");
+        let leaks = outcome.verdict() == dudect::Verdict::Leak;
+        good &= leaks == dudect::is_control(&outcome.name);
+        rows.push(json!({
+            "tier": tier, "kernel": kernel, "ns_per_call": outcome.median_ns,
+            "samples": samples, "t": t, "verdict": verdict,
+        }));
+    }
+    write_json(options.json.as_deref(), &json!({ "cpu": cpu, "rows": rows }))?;
+    Ok(good)
 }
 
 fn measured(what: &str, mut jobs: Vec<Job<'_>>, options: &Options) -> Vec<(String, f64)> {
