@@ -1,7 +1,9 @@
 //! What one shard counts. Plain numbers, written by the shard alone; the shell publishes copies.
 //!
-//! Invariant: `received = forwarded + delivered + held + dropped, summed over all reasons`, where
-//! held is what the shard still has in its queues, its wheel and on the way to the kernel.
+//! Invariant: `received + taken_over = forwarded + delivered + handed_over + held + dropped, summed
+//! over all reasons`, where held is what the shard still has in its queues, its wheel and on the way
+//! to the kernel. In the sum over the shards of a node, `handed_over - taken_over` is what lies
+//! between them; once they have stopped it is zero, and `received` is what has ended.
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +109,10 @@ pub struct Counters {
     pub batches: u64,
     /// Packets that went through those batches.
     pub batched: u64,
+    /// Packets left with a neighbour before their batch.
+    pub handed_over: u64,
+    /// Packets that a neighbour left here.
+    pub taken_over: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections refused because the shard had as many as it may.
@@ -144,6 +150,8 @@ impl Counters {
             self.delays_clamped,
             self.batches,
             self.batched,
+            self.handed_over,
+            self.taken_over,
             self.accepted,
             self.refused,
             self.malformed,
@@ -165,10 +173,12 @@ impl Counters {
             delays_clamped: values[3],
             batches: values[4],
             batched: values[5],
-            accepted: values[6],
-            refused: values[7],
-            malformed: values[8],
-            truncated: values[9],
+            handed_over: values[6],
+            taken_over: values[7],
+            accepted: values[8],
+            refused: values[9],
+            malformed: values[10],
+            truncated: values[11],
             dropped,
         }
     }
@@ -180,7 +190,7 @@ impl Counters {
         *self = Self::from_values(&sum);
     }
 
-    const HEAD: usize = 10;
+    const HEAD: usize = 12;
     /// How many counts there are.
     pub const LEN: usize = Self::HEAD + DropReason::ALL.len();
 }
@@ -195,7 +205,7 @@ mod tests {
         numbers.iter_mut().zip(1..).for_each(|(number, i)| *number = i);
         let counters = Counters::from_values(&numbers);
         assert_eq!(counters.values(), numbers);
-        assert_eq!(counters.dropped(DropReason::PoolEmpty), 11);
+        assert_eq!(counters.dropped(DropReason::PoolEmpty), 13);
         let mut twice = counters.clone();
         twice.add(&counters);
         assert_eq!(twice.dropped_total(), 2 * counters.dropped_total());

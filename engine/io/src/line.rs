@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use phix_engine::intake::Intake;
 use phix_engine::shard::{Completion, Link, Wait};
@@ -15,7 +16,10 @@ use crate::waker::Waker;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) listener: OwnedFd,
-    pub(crate) waker: Waker,
+    /// Of all shards of the node, in their order.
+    pub(crate) wakers: Arc<[Waker]>,
+    /// Which of them this link is for.
+    pub(crate) shard: usize,
     pub(crate) connections_max: usize,
     pub(crate) source: Option<IpAddr>,
     pub(crate) seed: u64,

@@ -15,11 +15,14 @@ pub fn turn<L: Link, S: Sink, C: Clock>(
     sink: &mut S,
     clock: &C,
 ) -> Result<(), L::Error> {
-    let wait = shard.deadline();
-    link.receive(shard.intake(), wait)?;
+    let wait = shard.rest();
+    let received = link.receive(shard.intake(), wait);
+    shard.rise();
+    received?;
     let now = clock.now();
     reclaim(shard, link);
     shard.ingest(now);
+    shard.share(link);
     shard.step(now, sink);
     shard.depart(now, link);
     link.flush()?;

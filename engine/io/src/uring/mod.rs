@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -78,7 +79,8 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     watching: bool,
     source: Option<IpAddr>,
     connections: Slab<Connection>,
@@ -109,7 +111,8 @@ impl UringLink {
             ring: Ring::new(places)?,
             listener: Some(parts.listener),
             accepting: false,
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             watching: false,
             source: parts.source,
             connections: Slab::new(places),
@@ -131,7 +134,7 @@ impl UringLink {
     /// Starts again what has ended and should go on.
     fn arm(&mut self) -> io::Result<()> {
         if !self.watching {
-            self.ring.watch(&self.waker)?;
+            self.ring.watch(&self.wakers[self.shard])?;
             self.watching = true;
         }
         if let Some(listener) = &self.listener
@@ -166,7 +169,7 @@ impl UringLink {
         match event.op {
             Op::Accept => self.accepted(event, intake),
             Op::Wake => {
-                self.waker.clear();
+                self.wakers[self.shard].clear();
                 self.watching = event.more;
                 Ok(())
             }
@@ -277,6 +280,10 @@ impl Link for UringLink {
 
     fn assembling(&self) -> usize {
         self.streams.held()
+    }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
     }
 }
 
