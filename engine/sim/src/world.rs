@@ -189,7 +189,7 @@ impl World {
     fn turn(&mut self, index: usize) {
         let SimShard { shard, link, sink } = &mut self.shards[index];
         let clock = SimClock(Rc::clone(&self.network));
-        let Ok(()) = turn(shard, link, sink, &clock);
+        let Ok(_) = turn(shard, link, sink, &clock);
         shard.audit(phix_engine::shard::Link::assembling(link));
         self.turns += 1;
         let held = shard.held();

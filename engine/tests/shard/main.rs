@@ -3,6 +3,7 @@
 
 mod allocation;
 mod common;
+mod measures;
 mod neighbours;
 
 use std::net::SocketAddr;

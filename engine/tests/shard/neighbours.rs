@@ -188,7 +188,7 @@ impl Link for Dozing<'_> {
         0
     }
 
-    fn send(&mut self, _peer: PeerId, _packets: Outgoing, _front: usize, _pool: &Pool) {
+    fn send(&mut self, _peer: PeerId, _packets: Outgoing, _front: usize, _pool: &mut Pool) {
         unreachable!("there was no room")
     }
 
@@ -219,14 +219,14 @@ fn a_neighbour_that_sleeps_is_woken_once_for_all_that_it_gets() {
     other.link.incoming.extend(frames(&own, 100, Span::ZERO));
     let mut link = Dozing { other: &mut other, waits: Vec::new() };
     let (mut sink, clock) = (Mailbox::default(), Hand::default());
-    let Ok(()) = turn(&mut sleeper, &mut link, &mut sink, &clock);
+    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &clock);
     assert_eq!(
         (link.waits.as_slice(), link.other.link.woken.as_slice()),
         (&[Wait::Forever][..], &[1][..])
     );
     assert_eq!(sleeper.counters().taken_over, 32, "as many as there are cells");
     // It has things to do now, and nobody has to wake it.
-    let Ok(()) = turn(&mut sleeper, &mut link, &mut sink, &clock);
+    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &clock);
     assert_eq!(link.waits[1], Wait::No);
     assert_eq!(link.other.link.woken, [1]);
 }
