@@ -24,11 +24,13 @@ pub enum DropReason {
     NextHopMalformed,
     /// The next hop's address is one that packets are never sent to.
     NextHopRefused,
+    /// The next hop is none of those that this node may send to.
+    NextHopUnknown,
     /// The packet ends here, and this node delivers nothing.
     FinalHopRefused,
     /// The packet ends here, and what it carries is not a message.
     PayloadMalformed,
-    /// The shard knows as many next hops as it can.
+    /// All places of next hops that this one could have were taken.
     PeerTableFull,
     /// The queue to the next hop was full.
     PeerQueueFull,
@@ -42,7 +44,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason; the position is the discriminant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::PoolEmpty,
         Self::KeyUnknown,
         Self::HeaderMac,
@@ -52,6 +54,7 @@ impl DropReason {
         Self::ReplayFilterFull,
         Self::NextHopMalformed,
         Self::NextHopRefused,
+        Self::NextHopUnknown,
         Self::FinalHopRefused,
         Self::PayloadMalformed,
         Self::PeerTableFull,
@@ -73,6 +76,7 @@ impl DropReason {
             Self::ReplayFilterFull => "replay_filter_full",
             Self::NextHopMalformed => "next_hop_malformed",
             Self::NextHopRefused => "next_hop_refused",
+            Self::NextHopUnknown => "next_hop_unknown",
             Self::FinalHopRefused => "final_hop_refused",
             Self::PayloadMalformed => "payload_malformed",
             Self::PeerTableFull => "peer_table_full",
@@ -111,6 +115,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Connections refused because the shard had as many as it may.
     pub refused: u64,
+    /// Connections refused because their source had as many as it may.
+    pub refused_source: u64,
     /// Connections closed because their bytes were not frames.
     pub malformed: u64,
     /// Connections that ended in the middle of a frame.
@@ -146,6 +152,7 @@ impl Counters {
             self.batched,
             self.accepted,
             self.refused,
+            self.refused_source,
             self.malformed,
             self.truncated,
         ];
@@ -167,8 +174,9 @@ impl Counters {
             batched: values[5],
             accepted: values[6],
             refused: values[7],
-            malformed: values[8],
-            truncated: values[9],
+            refused_source: values[8],
+            malformed: values[9],
+            truncated: values[10],
             dropped,
         }
     }
@@ -180,7 +188,7 @@ impl Counters {
         *self = Self::from_values(&sum);
     }
 
-    const HEAD: usize = 10;
+    const HEAD: usize = 11;
     /// How many counts there are.
     pub const LEN: usize = Self::HEAD + DropReason::ALL.len();
 }
@@ -195,7 +203,7 @@ mod tests {
         numbers.iter_mut().zip(1..).for_each(|(number, i)| *number = i);
         let counters = Counters::from_values(&numbers);
         assert_eq!(counters.values(), numbers);
-        assert_eq!(counters.dropped(DropReason::PoolEmpty), 11);
+        assert_eq!(counters.dropped(DropReason::PoolEmpty), 12);
         let mut twice = counters.clone();
         twice.add(&counters);
         assert_eq!(twice.dropped_total(), 2 * counters.dropped_total());

@@ -11,6 +11,7 @@ pub mod init;
 pub mod keys;
 pub mod localnet;
 pub mod machine;
+mod next_hops;
 mod notify;
 pub mod place;
 pub mod report;

@@ -8,6 +8,7 @@ use phix_engine::wire::frame::{FrameError, FrameVersion};
 use phix_engine::wire::geometry::PacketSize;
 
 use crate::patience::{Patience, Progress};
+use crate::sources::Pass;
 
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
@@ -49,6 +50,8 @@ pub(crate) enum End {
 pub(crate) struct Stream {
     assembler: Assembler,
     progress: Progress,
+    /// Counts the connection for its source for as long as the stream lives.
+    _pass: Pass,
 }
 
 impl Stream {
@@ -71,8 +74,9 @@ impl Streams {
     }
 
     /// The stream of a new connection.
-    pub(crate) fn open(&mut self, now: Time) -> Stream {
-        let stream = Stream { assembler: Assembler::default(), progress: Progress::new(now) };
+    pub(crate) fn open(&mut self, pass: Pass, now: Time) -> Stream {
+        let (assembler, progress) = (Assembler::default(), Progress::new(now));
+        let stream = Stream { assembler, progress, _pass: pass };
         self.patience.watch(&stream.progress);
         stream
     }
@@ -85,7 +89,7 @@ impl Streams {
         intake: &mut Intake<'_>,
         now: Time,
     ) -> Result<usize, FrameError> {
-        let Stream { assembler, progress } = stream;
+        let Stream { assembler, progress, .. } = stream;
         let received = intake.counters.received;
         self.held -= assembler.held();
         let used = assembler.push(bytes, intake);

@@ -5,9 +5,9 @@
 //! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
-//! ends), `patience` (their time limits), `sending` (what one vectored send still owes), `slab`
-//! (connections by generation) are written once for both links; `epoll` and `uring` are about
-//! system calls only.
+//! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
+//! one vectored send still owes), `slab` (connections by generation) are written once for both
+//! links; `epoll` and `uring` are about system calls only.
 //!
 //! Invariant: `unsafe` occurs in `uring` alone, in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
@@ -27,6 +27,7 @@ mod server;
 mod signals;
 mod slab;
 mod sockets;
+mod sources;
 mod uring;
 mod waker;
 mod worker;
@@ -34,6 +35,6 @@ mod worker;
 pub use clock::MonotonicClock;
 pub use error::StartError;
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
-pub use server::{Refuse, Server, ServerConfig, StopReport};
+pub use server::{PeerLimits, Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;
 pub use sockets::check_source;

@@ -46,13 +46,14 @@ impl EpollLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return };
         if self.inbound.is_full() {
             let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
             if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
                 self.close_one(key, End::Overdue, intake);
             }
         }
-        let stream = self.streams.open(self.now);
+        let stream = self.streams.open(pass, self.now);
         let inbound = Inbound { fd, stream, in_round: false, hung_up: false };
         let Ok(key) = self.inbound.insert(inbound) else {
             intake.counters.refused += 1;

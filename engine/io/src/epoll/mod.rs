@@ -31,6 +31,7 @@ use crate::peers::{Ask, Peers};
 use crate::sending::Sending;
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
 use crate::waker::Waker;
 
 use inbound::Inbound;
@@ -57,6 +58,7 @@ pub(crate) struct EpollLink {
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
     source: Option<IpAddr>,
+    sources: Sources,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
@@ -84,6 +86,7 @@ impl EpollLink {
             waker: parts.waker,
             timer,
             source: parts.source,
+            sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),

@@ -45,6 +45,7 @@ impl UringLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return Ok(()) };
         if self.inbound == self.inbound_max {
             let (all, ours) =
                 (progress(&self.connections), held_up(&self.connections, &self.pending));
@@ -57,7 +58,7 @@ impl UringLink {
             intake.counters.refused += 1;
             return Ok(());
         }
-        let role = Role::In { stream: self.streams.open(self.now) };
+        let role = Role::In { stream: self.streams.open(pass, self.now) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;

@@ -34,6 +34,7 @@ use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
 use crate::waker::Waker;
 
 use inbound::Pending;
@@ -81,6 +82,7 @@ pub(crate) struct UringLink {
     waker: Waker,
     watching: bool,
     source: Option<IpAddr>,
+    sources: Sources,
     connections: Slab<Connection>,
     /// Connections in that are open.
     inbound: usize,
@@ -112,6 +114,7 @@ impl UringLink {
             waker: parts.waker,
             watching: false,
             source: parts.source,
+            sources: parts.sources,
             connections: Slab::new(places),
             inbound: 0,
             leaving: 0,
