@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use phix_engine::crypto::{Kernels, PORTABLE, tiers};
+use phix_engine::crypto::{Kernels, PORTABLE};
 use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use phix_io::crypto::tiers;
 use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;

@@ -177,7 +177,7 @@ impl Shard {
             if !packets.is_empty() {
                 self.egress.reached(peer);
                 self.in_flight += packets.len();
-                link.send(peer, packets, self.frames.header_len(), &self.pool);
+                link.send(peer, packets, self.frames.header_len(), &mut self.pool);
             }
         }
     }

@@ -35,7 +35,7 @@ impl Link for Bare<'_> {
         SEND_MAX
     }
 
-    fn send(&mut self, _peer: PeerId, packets: Outgoing, _front: usize, _pool: &Pool) {
+    fn send(&mut self, _peer: PeerId, packets: Outgoing, _front: usize, _pool: &mut Pool) {
         self.forwarded += packets.len();
         self.completed.extend(packets.into_iter().map(|slot| Completion { slot, sent: true }));
     }

@@ -28,7 +28,6 @@ use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
-use crate::sending::Sending;
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
 use crate::sources::Sources;
@@ -174,9 +173,8 @@ impl Link for EpollLink {
         0
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
-        let sending = Sending::new(packets, front, pool);
-        self.start_sending(peer, sending, pool);
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
+        self.start_sending(peer, packets, front, pool);
     }
 
     fn completed(&mut self) -> Option<Completion> {

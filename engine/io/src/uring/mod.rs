@@ -263,7 +263,7 @@ impl Link for UringLink {
         0
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
         let result = self.start_sending(peer, packets, front, pool);
         self.keep_error(result);
     }
