@@ -26,7 +26,7 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
-use crate::line::{Close, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
@@ -191,6 +191,10 @@ impl Link for EpollLink {
 }
 
 impl Line for EpollLink {
+    fn connections(&self) -> Connections {
+        Connections { inbound: self.inbound.len(), outbound: self.outbound.len() }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
     }
