@@ -18,6 +18,7 @@ mod epoll;
 mod error;
 mod inbound;
 mod line;
+pub mod noise;
 mod patience;
 mod peers;
 mod plan;
