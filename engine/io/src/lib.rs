@@ -29,6 +29,7 @@ mod signals;
 mod slab;
 mod sockets;
 mod uring;
+mod voice;
 mod waker;
 mod worker;
 

@@ -168,8 +168,7 @@ impl Greeting {
     fn write(&mut self) -> Result<Message, GreetingError> {
         let mut body = [0; MESSAGE_MAX];
         let len = self.state.write_message(&[], &mut body).map_err(|_| GreetingError::Message)?;
-        let header =
-            RecordHeader { pattern: self.pattern, kind: Kind::Handshake, len: len as u16 };
+        let header = RecordHeader { pattern: self.pattern, kind: Kind::Handshake, len: len as u16 };
         Ok(header.bytes().into_iter().chain(body[..len].iter().copied()).collect())
     }
 

@@ -21,6 +21,7 @@ mod tests;
 
 pub use cipher::{Exhausted, Forged, Opener, Sealer};
 pub use handshake::{Greeting, GreetingError, Heard, Message, NoiseKey, Session};
+pub(crate) use policy::Begin;
 pub use policy::{Noise, NoisePeers, Plain};
 pub use reader::{Gathering, Reader, RecordError};
 pub use record::{BODY_MAX, HEADER_LEN, Kind, Pattern, RecordHeader, TAG_LEN};

@@ -70,6 +70,11 @@ pub(crate) enum Begin<T> {
 }
 
 impl Noise {
+    /// Whether connections to and from `address` carry anything.
+    pub(crate) fn speaks_with(&self, address: IpAddr) -> bool {
+        self.plain == Plain::Allowed || (self.key.is_some() && self.peers.key(address).is_some())
+    }
+
     /// How a connection from `address` begins.
     pub(crate) fn accepted(&self, address: Option<IpAddr>) -> Begin<Box<Greeting>> {
         match (&self.key, address.and_then(|address| self.peers.key(address))) {
