@@ -115,6 +115,9 @@ counts! {
     delivered = "packets_delivered";
     /// Packets whose delay was shortened to the longest one allowed.
     delays_clamped = "delays_clamped";
+    /// Packets that were accepted, but will not be remembered after a restart, because their marks
+    /// found no room on their way to the disk.
+    replay_unsaved = "replay_marks_unsaved";
     /// Batches that were processed; packets per batch tells how full they are.
     batches = "batches";
     /// Packets that went through those batches.

@@ -108,6 +108,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "engine/src/crypto/**/avx*.rs",
     "engine/src/crypto/**/sha_ni.rs",
     "engine/src/crypto/**/vaes.rs",
+    "engine/io/src/crypto.rs",
+    "engine/io/src/memory.rs",
     "engine/io/src/uring/**",
 ];
 

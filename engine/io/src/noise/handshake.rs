@@ -182,9 +182,10 @@ impl Greeting {
     }
 
     fn session(&mut self) -> Session {
-        let (mut out, mut back) = self.state.dangerously_get_raw_split();
-        let keys = Zeroizing::new([out, back]);
-        (out.zeroize(), back.zeroize());
+        let mut split = self.state.dangerously_get_raw_split();
+        let keys = Zeroizing::new([split.0, split.1]);
+        split.0.zeroize();
+        split.1.zeroize();
         let [theirs, ours] = if self.initiator { [1, 0] } else { [0, 1] };
         Session {
             sealer: Sealer::new(self.pattern, &keys[ours]),
