@@ -38,8 +38,10 @@ mod worker;
 
 pub use clock::MonotonicClock;
 pub use error::StartError;
+pub use line::Connections;
 pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
+pub use published::{Gauges, Observer, ShardView};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;
 pub use sockets::check_source;

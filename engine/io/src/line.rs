@@ -33,6 +33,15 @@ pub(crate) enum Close {
     Reset,
 }
 
+/// Connections that a link has, those included that are being made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// From others to this node.
+    pub inbound: usize,
+    /// From this node to others.
+    pub outbound: usize,
+}
+
 /// A link that can be brought to an end.
 pub(crate) trait Line: Link<Error = io::Error> {
     /// Bounds every wait from now on.
@@ -40,6 +49,9 @@ pub(crate) trait Line: Link<Error = io::Error> {
 
     /// Changes the keys of other nodes, for connections that come up from now on.
     fn set_noise_peers(&mut self, peers: Arc<NoisePeers>);
+
+    /// How many connections there are.
+    fn connections(&self) -> Connections;
 
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;

@@ -27,7 +27,7 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
-use crate::line::{Close, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers};
 use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
@@ -194,6 +194,10 @@ impl Link for EpollLink {
 }
 
 impl Line for EpollLink {
+    fn connections(&self) -> Connections {
+        Connections { inbound: self.inbound.len(), outbound: self.outbound.len() }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
     }

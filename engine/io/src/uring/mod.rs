@@ -31,7 +31,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
-use crate::line::{Close, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers};
 use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
@@ -295,6 +295,11 @@ impl Link for UringLink {
 }
 
 impl Line for UringLink {
+    fn connections(&self) -> Connections {
+        let inbound = self.inbound;
+        Connections { inbound, outbound: self.connections.len() - inbound - self.leaving }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
     }
