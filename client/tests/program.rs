@@ -48,6 +48,7 @@ fn mix(seed: u8) -> Server {
         source: None,
         connections_max: 64,
         peers: PeerLimits::default(),
+        noise: phix_io::noise::Noise::default(),
         drain: Duration::ZERO,
         shard: Config {
             capacity: [64; 5],

@@ -74,6 +74,7 @@ pub fn start(settings: &Settings, keys: &NodeKeys, next_hops: NextHops) -> Resul
                 .map_or(usize::MAX, |count| count.size()),
             next_hops,
         },
+        noise: phix_io::noise::Noise::default(),
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };

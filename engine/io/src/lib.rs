@@ -22,6 +22,7 @@ mod error;
 mod inbound;
 mod line;
 mod memory;
+pub mod noise;
 mod patience;
 mod peers;
 mod plan;
@@ -33,6 +34,7 @@ mod slab;
 mod sockets;
 mod sources;
 mod uring;
+mod voice;
 mod waker;
 mod worker;
 

@@ -50,6 +50,7 @@ pub(crate) struct Sources(Arc<Register>);
 pub(crate) struct Pass {
     register: Arc<Register>,
     source: Source,
+    address: IpAddr,
 }
 
 impl Sources {
@@ -80,7 +81,14 @@ impl Sources {
             return None;
         }
         *count += 1;
-        Some(Pass { register: Arc::clone(register), source })
+        Some(Pass { register: Arc::clone(register), source, address })
+    }
+}
+
+impl Pass {
+    /// The address of the other side.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
     }
 }
 

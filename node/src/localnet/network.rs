@@ -177,6 +177,7 @@ where
         source: Some(ip),
         connections_max: 256,
         peers: PeerLimits::default(),
+        noise: phix_io::noise::Noise::default(),
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,

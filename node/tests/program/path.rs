@@ -51,6 +51,7 @@ impl End {
             source: None,
             connections_max: 16,
             peers: PeerLimits::default(),
+            noise: phix_io::noise::Noise::default(),
             drain: Duration::ZERO,
             shard: Config {
                 capacity: [64; 5],
