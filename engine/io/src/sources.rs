@@ -49,7 +49,6 @@ pub(crate) struct Sources(Arc<Register>);
 #[derive(Debug)]
 pub(crate) struct Pass {
     register: Arc<Register>,
-    source: Source,
     address: IpAddr,
 }
 
@@ -81,7 +80,7 @@ impl Sources {
             return None;
         }
         *count += 1;
-        Some(Pass { register: Arc::clone(register), source, address })
+        Some(Pass { register: Arc::clone(register), address })
     }
 }
 
@@ -94,11 +93,12 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        let source = Source::of(self.address);
         let mut held = self.register.lock();
-        let count = held.get_mut(&self.source).expect("a source with a pass is in the register");
+        let count = held.get_mut(&source).expect("a source with a pass is in the register");
         *count -= 1;
         if *count == 0 {
-            held.remove(&self.source);
+            held.remove(&source);
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         let (connection, _) = listener.accept().unwrap();
         let mut counters = Counters::default();
         let pass = Sources::new(1).admit(&connection, &mut counters).unwrap();
-        assert_eq!(pass.source, Source::of(ip("127.0.0.1")));
+        assert_eq!(pass.address(), ip("127.0.0.1"));
         assert!(Sources::new(0).admit(&connection, &mut counters).is_none());
         assert_eq!((counters.accepted, counters.refused_source), (0, 1));
         assert!(Sources::new(1).admit(&listener, &mut counters).is_none(), "no other side");
