@@ -11,6 +11,7 @@ use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
+use crate::metrics;
 use crate::next_hops;
 use crate::place::{self, Place};
 use crate::server;
@@ -49,6 +50,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         address(settings.listen),
         source(settings.source.get()),
         next_hops(&place),
+        metrics(settings.metrics.get()),
         memory(settings),
         Ok(files(settings)),
     ];
@@ -123,6 +125,15 @@ fn next_hops(place: &Place) -> Result<String, Fault> {
         NextHops::Any => "next hops     any address that a packet names".into(),
         NextHops::Only(known) => format!("next hops     {} addresses, no others", known.len()),
     })
+}
+
+/// Whether metrics could be shown on `address`, where one is set.
+fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
+    let Some(address) = address else { return Ok("metrics       off".into()) };
+    metrics::listen(address)?;
+    let warning = metrics::warning(address);
+    let warning = warning.map_or_else(String::new, |warning| format!("\n{warning}"));
+    Ok(format!("metrics       {address} is free{warning}"))
 }
 
 /// Whether the machine has the memory that the settings lead to.

@@ -63,7 +63,7 @@ impl UringLink {
             intake.counters.plain_refused += 1;
             return Ok(());
         };
-        let role = Role::In { stream };
+        let role = Role::In { stream: Box::new(stream) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;

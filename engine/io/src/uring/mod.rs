@@ -54,7 +54,7 @@ const LEAVING_MAX: usize = 64;
 #[derive(Debug)]
 enum Role {
     In {
-        stream: Stream,
+        stream: Box<Stream>,
     },
     Out {
         peer: PeerId,
