@@ -3,6 +3,7 @@
 mod common;
 mod help;
 mod init;
+mod load;
 mod path;
 mod refusals;
 mod run;
