@@ -9,9 +9,9 @@
 //!
 //! The load is an open loop: times are planned ([`pace`]) and a slow node makes packets late, not
 //! fewer. [`drive::run`] sends and receives on one thread; [`measure`] holds the distributions,
-//! [`hgrm`] writes them down, [`report`] says what came out, [`live`] what goes on. [`search`] looks
-//! for the highest rate without loss, [`memory`] sees that there is room, [`receiving`] is where
-//! packets come back, and [`environment`] describes the machine.
+//! [`hgrm`] writes them down, [`report`] says what came out, [`live`] what goes on. [`search`]
+//! looks for the highest rate without loss, [`memory`] sees that there is room, [`receiving`] is
+//! where packets come back, and [`environment`] describes the machine.
 
 pub mod book;
 pub mod drive;
