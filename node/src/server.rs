@@ -66,6 +66,7 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         link: settings.link,
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
+        noise: phix_io::noise::Noise::default(),
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };

@@ -21,6 +21,7 @@ mod error;
 mod inbound;
 mod line;
 mod memory;
+pub mod noise;
 mod patience;
 mod peers;
 mod plan;
@@ -31,6 +32,7 @@ mod signals;
 mod slab;
 mod sockets;
 mod uring;
+mod voice;
 mod waker;
 mod worker;
 
