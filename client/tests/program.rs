@@ -16,7 +16,7 @@ use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, FinalHops, Keys, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, PeerLimits, Refuse, Server, ServerConfig};
+use phix_io::{LinkChoice, Refuse, Server, ServerConfig};
 use serde_json::Value;
 
 fn client(arguments: &[&str]) -> Command {
@@ -47,7 +47,7 @@ fn mix(seed: u8) -> Server {
         link: LinkChoice::Auto,
         source: None,
         connections_max: 64,
-        peers: PeerLimits::default(),
+        peers: phix_io::PeerLimits::default(),
         noise: phix_io::noise::Noise::default(),
         drain: Duration::ZERO,
         shard: Config {
