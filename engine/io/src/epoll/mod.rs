@@ -28,9 +28,12 @@ use rustix::time::{timerfd_create, timerfd_settime};
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::Voices;
 use crate::waker::Waker;
 
 use inbound::Inbound;
@@ -58,11 +61,13 @@ pub(crate) struct EpollLink {
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
     source: Option<IpAddr>,
+    sources: Sources,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
     outbound: Slab<Outbound>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -86,10 +91,12 @@ impl EpollLink {
             shard: parts.shard,
             timer,
             source: parts.source,
+            sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -133,7 +140,7 @@ impl EpollLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.close_overdue(intake);
         for key in self.peers.expired(self.now) {
-            self.close_outbound(key);
+            self.give_up(key);
         }
         if self.gate.reopen(self.now)
             && let Some(listener) = &self.listener
@@ -156,6 +163,7 @@ impl Link for EpollLink {
             self.handle(self.events[index], &mut intake);
         }
         self.read_round(&mut intake);
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -201,6 +209,10 @@ impl Line for EpollLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

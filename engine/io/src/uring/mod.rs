@@ -32,9 +32,12 @@ use phix_engine::units::{Span, Time};
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
@@ -50,8 +53,16 @@ const LEAVING_MAX: usize = 64;
 
 #[derive(Debug)]
 enum Role {
-    In { stream: Stream },
-    Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
+    In {
+        stream: Box<Stream>,
+    },
+    Out {
+        peer: PeerId,
+        address: IpAddr,
+        voice: Voice,
+        message: Option<Box<Message>>,
+        discarded: usize,
+    },
 }
 
 /// A connection, in or out, and the operations that the kernel has on it.
@@ -83,6 +94,7 @@ pub(crate) struct UringLink {
     shard: usize,
     watching: bool,
     source: Option<IpAddr>,
+    sources: Sources,
     connections: Slab<Connection>,
     /// Connections in that are open.
     inbound: usize,
@@ -96,6 +108,7 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -115,6 +128,7 @@ impl UringLink {
             shard: parts.shard,
             watching: false,
             source: parts.source,
+            sources: parts.sources,
             connections: Slab::new(places),
             inbound: 0,
             leaving: 0,
@@ -123,6 +137,7 @@ impl UringLink {
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -190,7 +205,7 @@ impl UringLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.end_overdue(intake)?;
         for key in self.peers.expired(self.now) {
-            self.close(key)?;
+            self.give_up(key)?;
         }
         self.gate.reopen(self.now);
         Ok(())
@@ -243,6 +258,7 @@ impl Link for UringLink {
         self.ring.enter(self.wait(wait))?;
         self.now = MonotonicClock.now();
         self.handle_all(&mut intake)?;
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -295,6 +311,10 @@ impl Line for UringLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
