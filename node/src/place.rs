@@ -47,8 +47,17 @@ impl Place {
 
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
-        let base = self.config.parent().unwrap_or_else(|| Path::new(""));
-        base.join(&self.settings.keys_dir)
+        self.base().join(&self.settings.keys_dir)
+    }
+
+    /// The directory of what must outlive the process, if the node is to have one.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        Some(self.base().join(self.settings.state_dir.clone().get()?))
+    }
+
+    /// Where relative paths start.
+    fn base(&self) -> &Path {
+        self.config.parent().unwrap_or_else(|| Path::new(""))
     }
 }
 

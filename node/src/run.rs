@@ -10,8 +10,9 @@ use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::{self, NodeKeys};
 use crate::place::{self, Place};
+use crate::replay_store::Store;
 use crate::settings::Settings;
-use crate::{check, machine, notify, report, server};
+use crate::{check, machine, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -47,13 +48,19 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
-    let server = server::start(settings, &keys)?;
+    let store = Store::open(place.state_dir().as_deref(), say)?;
+    let served = rotation::fixed(&store, &keys, settings.replay_capacity.size())?;
+    let server = server::start(settings, served, &store)?;
     say(first_line(settings, &keys, &server, &server::kernels(settings.crypto)?));
     notify::tell("READY=1");
     let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));
     notify::tell("STOPPING=1");
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
+    let unsaved = store.close();
+    if unsaved > 0 {
+        say(format_args!("{unsaved} packets could not be saved and would pass again."));
+    }
     failed.or(stopped.failed).map_or(Ok(()), |what| {
         Err(Fault::broken(format!(
             "a shard broke ({what}): the node has stopped, start it again and report this."

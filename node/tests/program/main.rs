@@ -5,4 +5,5 @@ mod help;
 mod init;
 mod path;
 mod refusals;
+mod remembering;
 mod run;
