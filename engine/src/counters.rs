@@ -130,6 +130,14 @@ counts! {
     malformed = "connections_malformed";
     /// Connections that ended in the middle of a frame.
     truncated = "connections_truncated";
+    /// Handshakes of Noise that both ends completed.
+    noise_handshakes = "noise_handshakes";
+    /// Handshakes of Noise that failed, or were not over in time.
+    noise_failed = "noise_handshakes_failed";
+    /// Connections closed because a record in Noise was not what the other end sealed.
+    forged = "connections_forged";
+    /// Connections refused, or not made, because the other node's Noise key is not known.
+    plain_refused = "connections_plain_refused";
 }
 
 impl Counters {

@@ -109,6 +109,11 @@ impl Pool {
         self.classes.iter().map(|class| class.free.len()).sum()
     }
 
+    /// Slots that are free, by size.
+    pub fn free_by_size(&self) -> Capacity {
+        core::array::from_fn(|index| self.classes[index].free.len())
+    }
+
     /// Takes the most recently returned slot of `size`, or nothing if all are lent out.
     pub fn take(&mut self, size: PacketSize) -> Option<Slot> {
         self.classes[size.index()].free.pop().map(Slot)

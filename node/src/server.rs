@@ -62,6 +62,7 @@ pub fn start(settings: &Settings, keys: shard::Keys, store: &Store) -> Result<Se
         link: settings.link,
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
+        noise: phix_io::noise::Noise::default(),
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use phix_engine::intake::Intake;
 use phix_engine::shard::{Completion, Link, Wait};
 use phix_engine::units::{Span, Time};
 
+use crate::noise::{Noise, NoisePeers};
 use crate::waker::Waker;
 
 /// What both links are made from.
@@ -19,6 +21,7 @@ pub(crate) struct Parts {
     pub(crate) connections_max: usize,
     pub(crate) source: Option<IpAddr>,
     pub(crate) seed: u64,
+    pub(crate) noise: Noise,
 }
 
 /// What becomes of bytes that the kernel has taken and not delivered yet.
@@ -30,10 +33,25 @@ pub(crate) enum Close {
     Reset,
 }
 
+/// Connections that a link has, those included that are being made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// From others to this node.
+    pub inbound: usize,
+    /// From this node to others.
+    pub outbound: usize,
+}
+
 /// A link that can be brought to an end.
 pub(crate) trait Line: Link<Error = io::Error> {
     /// Bounds every wait from now on.
     fn alarm(&mut self, at: Option<Time>);
+
+    /// Changes the keys of other nodes, for connections that come up from now on.
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>);
+
+    /// How many connections there are.
+    fn connections(&self) -> Connections;
 
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;

@@ -17,8 +17,9 @@ use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::line::{Line, Parts};
+use crate::noise::{Noise, NoisePeers};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
-use crate::published::Published;
+use crate::published::{Observer, Published};
 use crate::sockets;
 use crate::uring::UringLink;
 use crate::waker::Waker;
@@ -42,6 +43,8 @@ pub struct ServerConfig {
     pub source: Option<IpAddr>,
     /// Connections in that one shard keeps at a time.
     pub connections_max: usize,
+    /// How it speaks with other nodes.
+    pub noise: Noise,
     /// How long a stop may go on sending.
     pub drain: Duration,
     /// How each shard is built. Its seed is not used: every shard draws one of its own.
@@ -151,6 +154,7 @@ impl Server {
             waker: waker.clone(),
             connections_max: config.connections_max,
             source: config.source,
+            noise: config.noise.clone(),
             seed: u64::from_ne_bytes(seed),
         };
         let published = Arc::new(Published::new());
@@ -196,13 +200,18 @@ impl Server {
     /// Where packets are, in all shards together.
     pub fn held(&self) -> Held {
         let mut sum = Held::default();
-        for held in self.handles.iter().map(|handle| handle.published.held()) {
+        for held in self.handles.iter().map(|handle| handle.published.gauges().held) {
             sum.ready += held.ready;
             sum.delayed += held.delayed;
             sum.queued += held.queued;
             sum.in_flight += held.in_flight;
         }
         sum
+    }
+
+    /// Each shard by itself, for whoever shows it.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.handles.iter().map(|handle| Arc::clone(&handle.published)))
     }
 
     /// Why a shard has come to an end that nobody asked for, if one has. The others go on.
@@ -220,6 +229,13 @@ impl Server {
     pub fn set_keys(&self, keys: Keys) {
         for handle in &self.handles {
             handle.command(Command::Keys(Box::new(keys.clone())));
+        }
+    }
+
+    /// Changes the Noise keys of other nodes, for connections that come up from now on.
+    pub fn set_noise_peers(&self, peers: &Arc<NoisePeers>) {
+        for handle in &self.handles {
+            handle.command(Command::NoisePeers(Arc::clone(peers)));
         }
     }
 

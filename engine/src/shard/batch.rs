@@ -39,6 +39,10 @@ impl Shard {
         }
         self.counters.batches += 1;
         self.counters.batched += batch.len() as u64;
+        self.histograms.batch_size.note(batch.len());
+        for ready in &batch {
+            self.histograms.batch_wait.note(now.since(ready.at));
+        }
         let fates = self.peel(&batch, now, sink);
         for (ready, fate) in batch.into_iter().zip(fates) {
             self.dispose(ready, fate, sink);

@@ -1,6 +1,6 @@
 //! The shard: one core's share of a node, behind five verbs.
 //!
-//! `ingest` takes what arrived, `step` opens and strips a batch and turns the wheel, `depart` hands
+//! `ingest` takes what arrived, `step` opens and strips a batch, `depart` turns the wheel and hands
 //! over what is due, `reclaim` takes slots back, `deadline` says when to come again. A shell calls
 //! them in that order, once a turn ([`turn`]).
 //!
@@ -26,6 +26,7 @@ use chacha20::rand_core::SeedableRng;
 use crate::counters::{Counters, DropReason};
 use crate::crypto::Kernels;
 use crate::egress::{Egress, PeerId};
+use crate::histogram::Histograms;
 use crate::intake::{Arrival, Inbox, Intake};
 use crate::limits::{BATCH_MAX, DUE_MAX, READY_MAX};
 use crate::pool::{Capacity, Pool, Slot};
@@ -85,6 +86,7 @@ pub struct Shard {
     egress: Egress,
     in_flight: usize,
     counters: Counters,
+    histograms: Histograms,
     random: ChaCha8Rng,
     batch: usize,
     frames: FrameVersion,
@@ -132,6 +134,7 @@ impl Shard {
             egress: Egress::new(capacity),
             in_flight: 0,
             counters: Counters::default(),
+            histograms: Histograms::default(),
             random: ChaCha8Rng::from_seed(config.seed),
             batch: config.batch,
             frames: config.frames,
@@ -152,26 +155,29 @@ impl Shard {
         assert!(self.ready.len() <= READY_MAX, "a link put in more than the inbox had room for");
     }
 
-    /// Runs a batch if it is full, or if nothing new came; then turns the wheel to `now` and lets
-    /// go of what has waited too long for its next hop.
-    pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
-        if self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty()) {
+    /// Runs a batch if it is full, or if nothing new came; says whether one ran, which takes time.
+    pub fn step(&mut self, now: Time, sink: &mut impl Sink) -> bool {
+        let due = self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty());
+        if due {
             self.run_batch(now, sink);
         }
+        due
+    }
+
+    /// Turns the wheel to `now`, lets go of what has waited too long for its next hop, and hands
+    /// over the rest, peer by peer, as much as the link has room for.
+    pub fn depart(&mut self, now: Time, link: &mut impl Link) {
         self.turn_wheel(now);
         while let Some(slot) = self.egress.pop_expired(now) {
             self.drop_slot(slot, DropReason::PeerUnreachable);
         }
-    }
-
-    /// Hands over queued packets, peer by peer, as much as the link has room for.
-    pub fn depart(&mut self, now: Time, link: &mut impl Link) {
         for _ in 0..self.egress.waiting() {
             let Some((peer, address)) = self.egress.rotate() else { return };
             let room = link.room(peer, address, now);
             let mut packets = Outgoing::new();
             while packets.len() < room.min(packets.capacity()) {
                 let Some(slot) = self.egress.pop(peer) else { break };
+                self.histograms.lateness.note(now.since(self.wheel.deadline(&slot)));
                 packets.push(slot);
             }
             if !packets.is_empty() {
@@ -210,6 +216,21 @@ impl Shard {
     /// What it has counted so far.
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What it has measured so far.
+    pub const fn histograms(&self) -> &Histograms {
+        &self.histograms
+    }
+
+    /// Slots that are free, by size.
+    pub fn pool_free(&self) -> Capacity {
+        self.pool.free_by_size()
+    }
+
+    /// Next hops that it knows at present.
+    pub const fn next_hops(&self) -> usize {
+        self.egress.known()
     }
 
     /// Where its packets are.

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod common;
+mod measures;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};

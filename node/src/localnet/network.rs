@@ -176,6 +176,7 @@ where
         link: plan.nodes.link,
         source: Some(ip),
         connections_max: 256,
+        noise: phix_io::noise::Noise::default(),
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,

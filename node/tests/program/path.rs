@@ -50,6 +50,7 @@ impl End {
             link: LinkChoice::Auto,
             source: None,
             connections_max: 16,
+            noise: phix_io::noise::Noise::default(),
             drain: Duration::ZERO,
             shard: Config {
                 capacity: [64; 5],

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -26,10 +27,12 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
-use crate::line::{Close, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::voice::Voices;
 use crate::waker::Waker;
 
 use inbound::Inbound;
@@ -61,6 +64,7 @@ pub(crate) struct EpollLink {
     round: VecDeque<Key>,
     outbound: Slab<Outbound>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -87,6 +91,7 @@ impl EpollLink {
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -130,7 +135,7 @@ impl EpollLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.close_overdue(intake);
         for key in self.peers.expired(self.now) {
-            self.close_outbound(key);
+            self.give_up(key);
         }
         if self.gate.reopen(self.now)
             && let Some(listener) = &self.listener
@@ -153,6 +158,7 @@ impl Link for EpollLink {
             self.handle(self.events[index], &mut intake);
         }
         self.read_round(&mut intake);
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -188,8 +194,16 @@ impl Link for EpollLink {
 }
 
 impl Line for EpollLink {
+    fn connections(&self) -> Connections {
+        Connections { inbound: self.inbound.len(), outbound: self.outbound.len() }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

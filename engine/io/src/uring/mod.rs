@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -30,10 +31,12 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
-use crate::line::{Close, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
@@ -49,8 +52,16 @@ const LEAVING_MAX: usize = 64;
 
 #[derive(Debug)]
 enum Role {
-    In { stream: Stream },
-    Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
+    In {
+        stream: Stream,
+    },
+    Out {
+        peer: PeerId,
+        address: IpAddr,
+        voice: Voice,
+        message: Option<Box<Message>>,
+        discarded: usize,
+    },
 }
 
 /// A connection, in or out, and the operations that the kernel has on it.
@@ -94,6 +105,7 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -120,6 +132,7 @@ impl UringLink {
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -187,7 +200,7 @@ impl UringLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.end_overdue(intake)?;
         for key in self.peers.expired(self.now) {
-            self.close(key)?;
+            self.give_up(key)?;
         }
         self.gate.reopen(self.now);
         Ok(())
@@ -240,6 +253,7 @@ impl Link for UringLink {
         self.ring.enter(self.wait(wait))?;
         self.now = MonotonicClock.now();
         self.handle_all(&mut intake)?;
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -281,8 +295,17 @@ impl Link for UringLink {
 }
 
 impl Line for UringLink {
+    fn connections(&self) -> Connections {
+        let inbound = self.inbound;
+        Connections { inbound, outbound: self.connections.len() - inbound - self.leaving }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
