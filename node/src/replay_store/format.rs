@@ -7,8 +7,8 @@
 //!
 //! All numbers are little-endian. The checks are keyed hashes: that of the head is over what comes
 //! before it, that of a block over its sequence number and its marks. Filter key, check key and key
-//! id are derived from the Sphinx key, so that a journal holds no secret, is of use with its own key
-//! only, and ends with it.
+//! id are derived from the Sphinx key, so that a journal holds no secret, is of use with its own
+//! key only, and ends with it.
 
 use phix_engine::replay::Mark;
 use phix_engine::secret::NodeSecret;

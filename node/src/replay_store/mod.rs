@@ -1,9 +1,10 @@
 //! Replay memory that survives: which packets a node has seen, on disk before a second has passed.
 //!
-//! A shard puts the marks of the packets that it accepts into a ring of its own (`ring`). One thread
-//! empties the rings four times a second (`saver`) and appends a block to the journal of each key
-//! (`journal`, `format`). A node that starts reads the journals back (`load`). Nothing on the way of
-//! a packet waits for the disk: if the disk does not keep up, marks are counted as not saved.
+//! A shard puts the marks of the packets that it accepts into a ring of its own (`ring`). One
+//! thread empties the rings four times a second (`saver`) and appends a block to the journal of
+//! each key (`journal`, `format`). A node that starts reads the journals back (`load`). Nothing on
+//! the way of a packet waits for the disk: if the disk does not keep up, marks are counted as not
+//! saved.
 //!
 //! A journal grows to eight bytes for each packet that the filter is made for, and ends with its
 //! key.
