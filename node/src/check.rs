@@ -10,6 +10,7 @@ use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
+use crate::metrics;
 use crate::place::{self, Place};
 use crate::replay_store;
 use crate::server;
@@ -47,6 +48,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
+        metrics(settings.metrics.get()),
         memory(settings),
         disk(&place),
         Ok(files(settings)),
@@ -114,6 +116,15 @@ fn source(address: Option<IpAddr>) -> Result<String, Fault> {
     phix_io::check_source(address)
         .map(|()| shown)
         .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+/// Whether metrics could be shown on `address`, where one is set.
+fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
+    let Some(address) = address else { return Ok("metrics       off".into()) };
+    metrics::listen(address)?;
+    let warning = metrics::warning(address);
+    let warning = warning.map_or_else(String::new, |warning| format!("\n{warning}"));
+    Ok(format!("metrics       {address} is free{warning}"))
 }
 
 /// Whether the machine has the memory that the settings lead to.

@@ -122,6 +122,13 @@ settings! {
     /// processor without these instructions.
     "crypto" crypto: Crypto = "auto";
 
+    /// Address and port on which the node shows how it fares to programs of this machine:
+    /// http://ADDRESS/metrics for Prometheus and `phix-node top`, /livez and /readyz for those who
+    /// watch over services. 127.0.0.1:9178 is a good choice; "off" shows nothing. Metrics tell how
+    /// much traffic there is when, which helps to find out who talks to whom: on an address that
+    /// others can reach, let only your own monitoring through.
+    "metrics" metrics: Or<Off, SocketAddr> = "off";
+
     /// How often the running node prints one line with packets in, out and dropped by reason;
     /// "off" prints none. Such lines say how much traffic there is when: keep them to yourself.
     "status-interval" status_interval: Or<Off, Span<1, 86400>> = "60s";
