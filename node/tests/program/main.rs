@@ -3,6 +3,7 @@
 mod common;
 mod help;
 mod init;
+mod load;
 mod metrics;
 mod path;
 mod refusals;
