@@ -37,6 +37,7 @@ fn mix(seed: u8) -> Server {
         link: LinkChoice::Auto,
         source: None,
         connections_max: 64,
+        noise: phix_io::noise::Noise::default(),
         drain: Duration::ZERO,
         shard: Config {
             capacity: [512; 5],
