@@ -13,6 +13,7 @@ pub mod keys;
 pub mod localnet;
 pub mod machine;
 pub mod metrics;
+mod next_hops;
 mod notify;
 pub mod place;
 pub mod replay_store;

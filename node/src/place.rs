@@ -47,17 +47,18 @@ impl Place {
 
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
-        self.base().join(&self.settings.keys_dir)
+        self.resolve(&self.settings.keys_dir)
     }
 
     /// The directory of what must outlive the process, if the node is to have one.
     pub fn state_dir(&self) -> Option<PathBuf> {
-        Some(self.base().join(self.settings.state_dir.clone().get()?))
+        self.settings.state_dir.clone().get().map(|dir| self.resolve(&dir))
     }
 
-    /// Where relative paths start.
-    fn base(&self) -> &Path {
-        self.config.parent().unwrap_or_else(|| Path::new(""))
+    /// A path of a setting; a relative one starts at the directory of the configuration file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        let base = self.config.parent().unwrap_or_else(|| Path::new(""));
+        base.join(path)
     }
 }
 

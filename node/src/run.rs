@@ -16,7 +16,7 @@ use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
 use crate::settings::Settings;
-use crate::{check, machine, notify, report, rotation, server};
+use crate::{check, machine, next_hops, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -58,9 +58,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     })?;
     let listener = settings.metrics.get().map(metrics::listen).transpose()?;
     let kernels = server::kernels(settings.crypto)?;
+    let next_hops = next_hops::load(&place)?;
     let store = Store::open(place.state_dir().as_deref(), say)?;
     let served = rotation::fixed(&store, &keys, settings.replay_capacity.size())?;
-    let server = server::start(settings, served, &store)?;
+    let server = server::start(settings, served, next_hops, &store)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());

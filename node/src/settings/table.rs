@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use phix_io::LinkChoice;
 
 use super::Setting;
-use super::value::{Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
+use super::value::{Any, Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -79,6 +79,19 @@ settings! {
     /// The node raises its limit of open files as far as the system lets it, and `check-config`
     /// says whether that is far enough.
     "connections-max" connections_max: Count<1, 65535> = "1024";
+
+    /// Connections that one source may have at a time, all shards together; more are refused and
+    /// counted. A source is an IPv4 address, or an IPv6 network of 64 bits. Another Phix node
+    /// connects once for each of its shards, stock nodes connect once. "off" sets no limit.
+    "connections-per-source" connections_per_source: Or<Off, Count<1, 65535>> = "64";
+
+    /// Where packets may go. "any" lets the sender of a packet name any address and port: keep the
+    /// node, by firewall, from reaching what it need not. Better, if the node is part of a network
+    /// whose nodes are known: a file with these, either a topology file or a list with one address
+    /// and port in each line, and packets for others are dropped and counted as next_hop_unknown.
+    /// The file is read when the node starts; a relative path starts at the directory of the
+    /// configuration file.
+    "next-hops" next_hops: Or<Any, PathBuf> = "any";
 
     /// Regular packets, and as many acknowledgements, that one shard can hold at a time; more are
     /// dropped and counted. A packet is held for the delay that its sender asked for, so that
