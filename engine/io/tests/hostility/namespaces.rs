@@ -1,6 +1,6 @@
-//! Peers that vanish without a word: no end of the stream, no reset, no answer. That takes a network
-//! that can be cut, so this needs root, and makes a network namespace with another one behind a pair
-//! of virtual interfaces; nothing leaves them.
+//! Peers that vanish without a word: no end of the stream, no reset, no answer. That takes a
+//! network that can be cut, so this needs root, and makes a network namespace with another one
+//! behind a pair of virtual interfaces; nothing leaves them.
 
 use std::fs::read_link;
 use std::io::{self, Write};
