@@ -12,7 +12,12 @@ CHUNK = 256 * 1024
 
 def reflect(inbound, home):
     buffer = memoryview(bytearray(CHUNK))
-    with inbound, socket.create_connection(home) as outbound:
+    try:
+        outbound = socket.create_connection(home)
+    except ConnectionRefusedError:
+        # Somebody only looked whether this listens.
+        return inbound.close()
+    with inbound, outbound:
         outbound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while length := inbound.recv_into(buffer):
             outbound.sendall(buffer[:length])
