@@ -1,4 +1,8 @@
-"""Delay error and end-to-end latency, from idle to 95 % of the highest rate without loss."""
+"""Delay error and end-to-end latency, from idle to 95 % of the highest rate without loss.
+
+Beside them the tester's own lateness, and the mean time in an M/D/1 queue whose service time is the
+processor time of a packet at that load.
+"""
 
 import argparse
 
@@ -37,8 +41,8 @@ def run(options):
                 + [latency["p50"], latency["p99"], result["own_lateness_ms"]["p99"]]
                 + [theory, result["lost"]]
             )
-    columns = ["load", "packets/s", "delay error p50", "p99", "p99.9", "max", "latency p50", "p99"]
-    columns += ["tester's own lateness p99", "M/D/1 mean sojourn", "lost"]
+    columns = ["load", "packets/s", "error p50", "p99", "p99.9", "max", "latency p50", "p99"]
+    columns += ["own late p99", "M/D/1", "lost"]
     title = f"Latency in ms, Poisson arrivals, {options.mean_delay} mean delay, one shard"
     environment = runs[0]["result"]["environment"]
     result = {"max_rate": maximum, "runs": runs, "node_settings": settings}

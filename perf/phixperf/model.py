@@ -1,6 +1,6 @@
 """A queueing model of a node, to be held against measurements before it predicts anything.
 
-Assumptions, all of which are printed with a prediction:
+Assumptions:
 * A shard serves one packet after the other, in the same time s for each: its processor time per
   packet. Arrivals are Poisson and spread evenly over the shards, each with a queue of its own. So a
   shard is an M/D/1 queue with load rho = rate * s / n, and a packet waits rho * s / (2 (1 - rho))

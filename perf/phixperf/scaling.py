@@ -67,8 +67,8 @@ def run(options):
         f"{maximum[1] * service:.0%} of that. sigma = {sigma:.4f}, kappa = {kappa:.4f}, from "
         f"{options.rounds} rounds."
     )
-    assumptions = model.__doc__.split("Assumptions", 1)[1].strip()
-    tables = [measured, check, "Predicted packets/s:", predicted, "Assumptions" + " " + assumptions]
+    assumptions = model.__doc__[model.__doc__.index("Assumptions") :].strip()
+    tables = [measured, check, "Predicted packets/s:", predicted, assumptions]
     result = {"max_rate": maximum, "rate": rate, "cost_us": cost, "cost_us_at_max": top}
     result |= {"sigma": sigma, "kappa": kappa, "runs": runs}
     output.write(options, "Scaling", search["environment"], tables, result)

@@ -210,9 +210,9 @@ impl Arguments {
         }
     }
 
-    /// What a run, or a trial of the search, must reach. TCP slows a sender down before a node loses
-    /// anything, so a trial also fails if the node was behind at its end: one that cannot keep up by
-    /// the tolerance falls behind by that share of the trial.
+    /// What a run, or a trial of the search, must reach. TCP slows a sender down before a node
+    /// loses anything, so a trial also fails if the node was behind at its end: one that cannot
+    /// keep up by the tolerance falls behind by that share of the trial.
     pub(super) fn objective(&self) -> crate::tester::report::Objective {
         let lag = self.find_max.then(|| self.trial.mul_f64(self.tolerance));
         let (max_p99, max_lag) = (self.max_p99.map(span), lag.map(span));
