@@ -1,7 +1,9 @@
 //! What one shard counts. Plain numbers, written by the shard alone; the shell publishes copies.
 //!
-//! Invariant: `received = forwarded + delivered + held + dropped, summed over all reasons`, where
-//! held is what the shard still has in its queues, its wheel and on the way to the kernel.
+//! Invariant: `received + taken_over = forwarded + delivered + handed_over + held + dropped`, the
+//! last summed over all reasons, where held is what the shard still has in its queues, its wheel
+//! and on the way to the kernel. In the sum over the shards of a node, `handed_over - taken_over`
+//! is what lies between them; once they have stopped it is zero, and `received` is what has ended.
 
 /// Makes the rows into [`DropReason`]: what it means, the variant, its name.
 macro_rules! reasons {
@@ -45,11 +47,13 @@ reasons! {
     NextHopMalformed = "next_hop_malformed";
     /// The next hop's address is one that packets are never sent to.
     NextHopRefused = "next_hop_refused";
+    /// The next hop is none of those that this node may send to.
+    NextHopUnknown = "next_hop_unknown";
     /// The packet ends here, and this node delivers nothing.
     FinalHopRefused = "final_hop_refused";
     /// The packet ends here, and what it carries is not a message.
     PayloadMalformed = "payload_malformed";
-    /// The shard knows as many next hops as it can.
+    /// All places of next hops that this one could have were taken.
     PeerTableFull = "peer_table_full";
     /// The queue to the next hop was full.
     PeerQueueFull = "peer_queue_full";
@@ -122,14 +126,28 @@ counts! {
     batches = "batches";
     /// Packets that went through those batches.
     batched = "packets_batched";
+    /// Packets left with a neighbour before their batch.
+    handed_over = "packets_handed_over";
+    /// Packets that a neighbour left here.
+    taken_over = "packets_taken_over";
     /// Connections accepted.
     accepted = "connections_accepted";
     /// Connections refused because the shard had as many as it may.
     refused = "connections_refused";
+    /// Connections refused because their source had as many as it may.
+    refused_source = "connections_refused_source";
     /// Connections closed because their bytes were not frames.
     malformed = "connections_malformed";
     /// Connections that ended in the middle of a frame.
     truncated = "connections_truncated";
+    /// Handshakes of Noise that both ends completed.
+    noise_handshakes = "noise_handshakes";
+    /// Handshakes of Noise that failed, or were not over in time.
+    noise_failed = "noise_handshakes_failed";
+    /// Connections closed because a record in Noise was not what the other end sealed.
+    forged = "connections_forged";
+    /// Connections refused, or not made, because the other node's Noise key is not known.
+    plain_refused = "connections_plain_refused";
 }
 
 impl Counters {

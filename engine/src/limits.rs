@@ -12,6 +12,12 @@ pub const BATCH_MAX: usize = 64;
 /// Packets that have arrived and wait for a batch, per shard.
 pub const READY_MAX: usize = 1024;
 
+/// Packets that one shard leaves with another at a time, at most.
+pub const HANDOVER_MAX: usize = 256;
+
+/// Other shards that a shard looks at for one with time to spare: those that come after it.
+pub const NEIGHBOURS_MAX: usize = 8;
+
 /// Longest delay that a sender can ask of a hop; a longer one is shortened to this.
 pub const DELAY_MAX: Span = Span::from_millis(10_000);
 
@@ -23,6 +29,12 @@ pub const DUE_MAX: usize = 1024;
 
 /// Next hops that one shard knows at a time.
 pub const PEERS_MAX: usize = 1024;
+
+/// How many of these may be ones that no connection has led to yet, where senders name any address.
+pub const STRANGERS_MAX: usize = PEERS_MAX / 4;
+
+/// How many of these may be ports of one host, where senders name any address.
+pub const PEERS_PER_HOST_MAX: usize = PEERS_MAX / 16;
 
 /// Packets that wait for one next hop, at most; the newest is dropped beyond that.
 pub const PEER_QUEUE_MAX: usize = 2048;
@@ -50,6 +62,7 @@ pub const fn slot_stride(size: PacketSize) -> usize {
 
 const _: () = {
     assert!(BATCH_MAX <= READY_MAX);
+    assert!(BATCH_MAX <= HANDOVER_MAX);
     assert!(SEND_MAX <= PEER_QUEUE_MAX);
     assert!(PEERS_MAX <= u16::MAX as usize);
     assert!(SLOTS_PER_SIZE_MAX * PacketSize::ALL.len() < u32::MAX as usize);

@@ -9,7 +9,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use phix_engine::counters::Counters;
-use phix_engine::shard::{Config, Delivery, Held, Keys, Shard, Sink};
+use phix_engine::egress::NextHops;
+use phix_engine::shard::{Config, Delivery, Held, Keys, Seat, Shard, Sink};
 use phix_engine::units::Time;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -17,9 +18,11 @@ use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::line::{Line, Parts};
+use crate::noise::{Noise, NoisePeers};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
 use crate::published::{Observer, Published};
 use crate::sockets;
+use crate::sources::Sources;
 use crate::uring::UringLink;
 use crate::waker::Waker;
 use crate::worker::{Command, Worker};
@@ -42,10 +45,31 @@ pub struct ServerConfig {
     pub source: Option<IpAddr>,
     /// Connections in that one shard keeps at a time.
     pub connections_max: usize,
+    /// What one peer may take of it.
+    pub peers: PeerLimits,
+    /// How it speaks with other nodes.
+    pub noise: Noise,
     /// How long a stop may go on sending.
     pub drain: Duration,
     /// How each shard is built. Its seed is not used: every shard draws one of its own.
     pub shard: Config,
+}
+
+/// What one peer may take of a server.
+#[derive(Clone, Debug)]
+pub struct PeerLimits {
+    /// Connections in from one source at a time, all shards together. A source is an IPv4 address
+    /// or an IPv6 network of 64 bits.
+    pub connections: usize,
+    /// Where packets may go.
+    pub next_hops: NextHops,
+}
+
+impl Default for PeerLimits {
+    /// No limit but those of the shards.
+    fn default() -> Self {
+        Self { connections: usize::MAX, next_hops: NextHops::Any }
+    }
 }
 
 /// How a server ended.
@@ -72,6 +96,15 @@ impl Sink for Refuse {
     }
 }
 
+/// What each shard of a server has of its own from the start.
+struct Place<S> {
+    shard: usize,
+    seat: Seat,
+    listener: OwnedFd,
+    sink: S,
+    cpu: Option<usize>,
+}
+
 #[derive(Debug)]
 struct Handle {
     thread: JoinHandle<usize>,
@@ -86,6 +119,7 @@ pub struct Server {
     address: SocketAddr,
     plan: LinkPlan,
     drain: Duration,
+    sources: Sources,
     handles: Vec<Handle>,
 }
 
@@ -93,7 +127,9 @@ pub struct Server {
 struct Plans<S> {
     kind: LinkKind,
     parts: Parts,
+    seat: Seat,
     shard: Config,
+    next_hops: NextHops,
     keys: Keys,
     sink: S,
     cpu: Option<usize>,
@@ -121,25 +157,27 @@ impl Server {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
-        let mut server = Self { address, plan, drain: config.drain, handles };
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
-            let keys = keys.clone();
-            server.start_one(index, listener, &config, keys, sinks(index), cpu)?;
+        let sources = Sources::new(config.peers.connections);
+        let mut server = Self { address, plan, drain: config.drain, sources, handles };
+        let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
+        let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
+        let seats = Seat::several(config.shard.capacity, config.shards);
+        for (shard, (listener, seat)) in listeners.into_iter().zip(seats).enumerate() {
+            let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
+            let place = Place { shard, seat, listener, sink: sinks(shard), cpu };
+            server.start_one(place, &wakers, &config, keys.clone())?;
         }
         Ok(server)
     }
 
     fn start_one<S: Sink + Send + 'static>(
         &mut self,
-        index: usize,
-        listener: OwnedFd,
+        place: Place<S>,
+        wakers: &Arc<[Waker]>,
         config: &ServerConfig,
         keys: Keys,
-        sink: S,
-        cpu: Option<usize>,
     ) -> Result<(), StartError> {
-        let waker = Waker::new().map_err(StartError::resources("a wake-up descriptor"))?;
+        let Place { shard: index, seat, listener, sink, cpu } = place;
         let mut shard = config.shard.clone();
         let mut seed = [0; 8];
         for bytes in [&mut shard.seed[..], &mut seed[..]] {
@@ -148,9 +186,12 @@ impl Server {
         }
         let parts = Parts {
             listener,
-            waker: waker.clone(),
+            wakers: Arc::clone(wakers),
+            shard: index,
             connections_max: config.connections_max,
             source: config.source,
+            sources: self.sources.clone(),
+            noise: config.noise.clone(),
             seed: u64::from_ne_bytes(seed),
         };
         let published = Arc::new(Published::new());
@@ -159,7 +200,9 @@ impl Server {
         let plans = Plans {
             kind: self.plan.kind,
             parts,
+            seat,
             shard,
+            next_hops: config.peers.next_hops.clone(),
             keys,
             sink,
             cpu,
@@ -170,6 +213,7 @@ impl Server {
             .name(format!("phix-shard-{index}"))
             .spawn(move || plans.run(&ready))
             .map_err(StartError::resources("a thread"))?;
+        let waker = wakers[index].clone();
         self.handles.push(Handle { thread, commands, waker, published });
         let died = || io::Error::other("its thread ended at once");
         let result = started.recv().unwrap_or_else(|_| Err(died()));
@@ -225,6 +269,13 @@ impl Server {
     pub fn set_keys(&self, keys: Keys) {
         for handle in &self.handles {
             handle.command(Command::Keys(Box::new(keys.clone())));
+        }
+    }
+
+    /// Changes the Noise keys of other nodes, for connections that come up from now on.
+    pub fn set_noise_peers(&self, peers: &Arc<NoisePeers>) {
+        for handle in &self.handles {
+            handle.command(Command::NoisePeers(Arc::clone(peers)));
         }
     }
 
@@ -290,8 +341,9 @@ impl<S: Sink> Plans<S> {
         link: impl FnOnce(Parts) -> io::Result<L>,
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
-        let Self { parts, shard, keys, sink, commands, published, .. } = self;
-        let shard = Shard::new(&shard, keys, MonotonicClock.now());
+        let Self { parts, seat, shard, next_hops, keys, sink, commands, published, .. } = self;
+        let mut shard = Shard::seated(seat, &shard, keys, MonotonicClock.now());
+        shard.set_next_hops(next_hops);
         let link = match link(parts) {
             Ok(link) => link,
             Err(error) => {

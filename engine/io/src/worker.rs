@@ -12,6 +12,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::line::{Close, Line};
+use crate::noise::NoisePeers;
 use crate::published::{Published, ShardView};
 
 /// How old what is published may be while the shard has something to do.
@@ -23,6 +24,7 @@ const LAST_SENDS: Span = Span::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Command {
     Keys(Box<Keys>),
+    NoisePeers(Arc<NoisePeers>),
     /// Accept nothing more, send what is due for this long, then end.
     Stop(Duration),
     /// End now.
@@ -59,11 +61,12 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Frees all memory that the kernel does not use.
     fn free(self) {
-        let Self { shard, mut link, published, .. } = self;
+        let Self { mut shard, mut link, published, .. } = self;
         if link.let_go() {
             drop(link);
             drop(shard);
         } else {
+            shard.leave();
             published.fail("the kernel kept packets; their memory is not freed".to_owned());
             mem::forget(shard);
         }
@@ -84,6 +87,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
+                Ok(Command::NoisePeers(peers)) => self.link.set_noise_peers(peers),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
                 Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                     return Ok(self.end(Close::Reset));
@@ -106,6 +110,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
     fn drain(&mut self, limit: Duration) -> io::Result<usize> {
         let limit = Span::from_nanos(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
         let end = MonotonicClock.now().after(limit);
+        self.shard.leave();
         self.link.alarm(Some(MonotonicClock.now()));
         self.turn()?;
         self.link.close_inbound(self.shard.intake())?;
@@ -128,6 +133,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Closes all connections and drops everything.
     fn end(&mut self, how: Close) -> usize {
+        self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {
             self.shard.reclaim(completion);

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -27,9 +28,12 @@ use rustix::time::{timerfd_create, timerfd_settime};
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::Voices;
 use crate::waker::Waker;
 
 use inbound::Inbound;
@@ -51,16 +55,19 @@ const TIMER: u8 = 4;
 pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     /// Ends a wait to the nanosecond. The time limit of epoll itself is in milliseconds, except in
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
     source: Option<IpAddr>,
+    sources: Sources,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
     outbound: Slab<Outbound>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -74,19 +81,22 @@ impl EpollLink {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&parts.listener, true)?;
         watch(&epoll, &parts.listener, LISTENER, Key::NONE, EventFlags::IN)?;
-        watch(&epoll, &parts.waker, WAKER, Key::NONE, EventFlags::IN)?;
+        watch(&epoll, &parts.wakers[parts.shard], WAKER, Key::NONE, EventFlags::IN)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         watch(&epoll, &timer, TIMER, Key::NONE, EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
             listener: Some(parts.listener),
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             timer,
             source: parts.source,
+            sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -119,7 +129,7 @@ impl EpollLink {
         let flags = event.flags;
         match tag {
             LISTENER => self.accept(intake),
-            WAKER => self.waker.clear(),
+            WAKER => self.wakers[self.shard].clear(),
             // The wait is over, and that was all.
             TIMER => {}
             INBOUND => self.readable(key, flags),
@@ -130,7 +140,7 @@ impl EpollLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.close_overdue(intake);
         for key in self.peers.expired(self.now) {
-            self.close_outbound(key);
+            self.give_up(key);
         }
         if self.gate.reopen(self.now)
             && let Some(listener) = &self.listener
@@ -153,6 +163,7 @@ impl Link for EpollLink {
             self.handle(self.events[index], &mut intake);
         }
         self.read_round(&mut intake);
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -185,6 +196,10 @@ impl Link for EpollLink {
     fn assembling(&self) -> usize {
         self.streams.held()
     }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
+    }
 }
 
 impl Line for EpollLink {
@@ -194,6 +209,10 @@ impl Line for EpollLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

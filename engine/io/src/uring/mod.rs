@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -31,9 +32,12 @@ use phix_engine::units::{Span, Time};
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
@@ -49,8 +53,16 @@ const LEAVING_MAX: usize = 64;
 
 #[derive(Debug)]
 enum Role {
-    In { stream: Stream },
-    Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
+    In {
+        stream: Box<Stream>,
+    },
+    Out {
+        peer: PeerId,
+        address: IpAddr,
+        voice: Voice,
+        message: Option<Box<Message>>,
+        discarded: usize,
+    },
 }
 
 /// A connection, in or out, and the operations that the kernel has on it.
@@ -78,9 +90,11 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     watching: bool,
     source: Option<IpAddr>,
+    sources: Sources,
     connections: Slab<Connection>,
     /// Connections in that are open.
     inbound: usize,
@@ -94,6 +108,7 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -109,9 +124,11 @@ impl UringLink {
             ring: Ring::new(places)?,
             listener: Some(parts.listener),
             accepting: false,
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             watching: false,
             source: parts.source,
+            sources: parts.sources,
             connections: Slab::new(places),
             inbound: 0,
             leaving: 0,
@@ -120,6 +137,7 @@ impl UringLink {
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -131,7 +149,7 @@ impl UringLink {
     /// Starts again what has ended and should go on.
     fn arm(&mut self) -> io::Result<()> {
         if !self.watching {
-            self.ring.watch(&self.waker)?;
+            self.ring.watch(&self.wakers[self.shard])?;
             self.watching = true;
         }
         if let Some(listener) = &self.listener
@@ -166,7 +184,7 @@ impl UringLink {
         match event.op {
             Op::Accept => self.accepted(event, intake),
             Op::Wake => {
-                self.waker.clear();
+                self.wakers[self.shard].clear();
                 self.watching = event.more;
                 Ok(())
             }
@@ -187,7 +205,7 @@ impl UringLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.end_overdue(intake)?;
         for key in self.peers.expired(self.now) {
-            self.close(key)?;
+            self.give_up(key)?;
         }
         self.gate.reopen(self.now);
         Ok(())
@@ -240,6 +258,7 @@ impl Link for UringLink {
         self.ring.enter(self.wait(wait))?;
         self.now = MonotonicClock.now();
         self.handle_all(&mut intake)?;
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -278,6 +297,10 @@ impl Link for UringLink {
     fn assembling(&self) -> usize {
         self.streams.held()
     }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
+    }
 }
 
 impl Line for UringLink {
@@ -288,6 +311,10 @@ impl Line for UringLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

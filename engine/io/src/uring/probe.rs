@@ -72,8 +72,9 @@ fn receive(ring: &mut Ring, len: usize) -> io::Result<Vec<u8>> {
                 continue;
             }
             event.result?;
-            let filled = event.filled.ok_or_else(|| io::Error::other("no buffer was used"))?;
-            got.extend_from_slice(ring.buffers().bytes(&filled));
+            let none = || io::Error::other("no buffer was used");
+            let mut filled = event.filled.ok_or_else(none)?;
+            got.extend_from_slice(ring.buffers_mut().bytes_mut(&mut filled));
             ring.buffers_mut().give_back(filled);
             if !event.more {
                 return Err(io::Error::other("multishot receive ended by itself"));
