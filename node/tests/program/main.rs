@@ -8,4 +8,5 @@ mod metrics;
 mod path;
 mod refusals;
 mod remembering;
+mod rotating;
 mod run;
