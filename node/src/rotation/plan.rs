@@ -78,8 +78,8 @@ pub(super) enum Action {
     Retire(u32),
 }
 
-/// What is to be done at `now`, in this order. Doing it leads to a state in which, at the same time,
-/// there is nothing to do, or a filter is being made.
+/// What is to be done at `now`, in this order. Doing it, and asking again, leads to a state in
+/// which there is nothing to do, or a filter is being made.
 pub(super) fn plan(schedule: Schedule, now: Duration, state: &State) -> Vec<Action> {
     let (number, since) = (schedule.number(now), schedule.since(now));
     let until = schedule.length.saturating_sub(since);
