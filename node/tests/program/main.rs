@@ -7,3 +7,4 @@ mod metrics;
 mod path;
 mod refusals;
 mod run;
+mod top;
