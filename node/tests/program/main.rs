@@ -3,8 +3,10 @@
 mod common;
 mod help;
 mod init;
+mod load;
 mod metrics;
 mod path;
 mod refusals;
+mod remembering;
 mod run;
 mod top;
