@@ -10,3 +10,4 @@ mod refusals;
 mod remembering;
 mod rotating;
 mod run;
+mod top;
