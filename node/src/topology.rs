@@ -1,7 +1,9 @@
 //! `phix-node topology`: the file by which clients find the nodes of a network of your own.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use phix_client::topology::{self, Entry, Metadata, Node, NodeId, SupportedRoles, Topology};
@@ -10,6 +12,7 @@ use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::place::Place;
+use crate::rotation;
 
 /// Port of a Nym gateway's WebSocket, by custom.
 const WEBSOCKET_PORT: u16 = 9000;
@@ -67,24 +70,41 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
             out.display()
         )));
     }
-    let mut ids = 1..;
+    let (mut ids, mut rotations, now) = (1.., BTreeSet::new(), rotation::now());
     let mut nodes = |role: &str| {
         let dirs = matches.get_many::<PathBuf>(role).into_iter().flatten();
-        let nodes = dirs.zip(ids.by_ref()).map(|(dir, id)| node(dir, id, role == "gateway"));
+        let nodes = dirs.zip(ids.by_ref()).map(|(dir, id)| {
+            let (rotation, node) = node(dir, id, role == "gateway", now)?;
+            rotations.insert(rotation);
+            Ok(node)
+        });
         nodes.collect::<Result<Vec<Node>, Fault>>()
     };
     let layers = [nodes(LAYERS[0].0)?, nodes(LAYERS[1].0)?, nodes(LAYERS[2].0)?];
     let gateways = nodes("gateway")?;
-    let topology = Topology::assemble(Metadata::default(), layers, gateways)
+    let topology = Topology::assemble(metadata(&rotations)?, layers, gateways)
         .map_err(|fault| Fault::refused(format!("these nodes make no topology: {fault}.")))?;
     topology::save(&topology, out).map_err(|error| Fault::refused(format!("{error}.")))?;
     say(format_args!("Wrote {} nodes to {}.", topology.form().node_details.len(), out.display()));
     Ok(())
 }
 
-fn node(dir: &Path, node_id: NodeId, gateway: bool) -> Result<Node, Fault> {
+/// What a topology of nodes with keys of these rotations says of itself.
+fn metadata(rotations: &BTreeSet<u32>) -> Result<Metadata, Fault> {
+    match rotations.iter().collect::<Vec<_>>()[..] {
+        [rotation] => Ok(Metadata::now(*rotation, 0)),
+        _ => Err(Fault::refused(
+            "these nodes do not change their keys at the same times: give all of them the same \
+             `rotation`.",
+        )),
+    }
+}
+
+/// A node, and the rotation that its key is of.
+fn node(dir: &Path, node_id: NodeId, gateway: bool, now: Duration) -> Result<(u32, Node), Fault> {
     let place = Place::of(dir)?;
     let keys = keys::load(&place.keys_dir())?;
+    let (rotation, sphinx_key) = rotation::announced(&place, &keys, now)?;
     let mix_host = reachable(&place)?;
     let entry = Entry {
         ip_addresses: vec![mix_host.ip()],
@@ -92,18 +112,19 @@ fn node(dir: &Path, node_id: NodeId, gateway: bool) -> Result<Node, Fault> {
         hostname: None,
         clients_wss_port: None,
     };
-    Ok(Node {
+    let node = Node {
         node_id,
         mix_host,
         entry: gateway.then_some(entry),
         identity_key: keys.identity,
-        sphinx_key: keys.sphinx,
+        sphinx_key,
         supported_roles: SupportedRoles {
             mixnode: !gateway,
             mixnet_entry: gateway,
             mixnet_exit: gateway,
         },
-    })
+    };
+    Ok((rotation, node))
 }
 
 /// The address under which others reach the node.
