@@ -5,11 +5,13 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
+use phix_client::topology::PublicKey;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
+use crate::noise;
 use crate::place::{self, Place};
 use crate::server;
 use crate::settings::{Effective, Settings};
@@ -40,12 +42,16 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     say(table(&place.effective));
     say(format_args!("identity key  {}", keys.identity));
     say(format_args!("sphinx key    {}", keys.sphinx));
+    if let Some(key) = &keys.noise {
+        say(format_args!("noise key     {}", PublicKey(*key.public())));
+    }
     let settings = &place.settings;
     let findings = [
         link(settings),
         kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
+        noise::check(&place, &keys),
         memory(settings),
         Ok(files(settings)),
     ];

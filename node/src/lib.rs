@@ -11,6 +11,7 @@ pub mod init;
 pub mod keys;
 pub mod localnet;
 pub mod machine;
+pub mod noise;
 mod notify;
 pub mod place;
 pub mod report;

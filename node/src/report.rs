@@ -42,6 +42,10 @@ pub fn account(counters: &Counters, abandoned: u64, took: Duration) -> String {
         ("connections refused", counters.refused),
         ("closed: not frames", counters.malformed),
         ("cut off within a frame", counters.truncated),
+        ("closed: forged records", counters.forged),
+        ("refused for being plain", counters.plain_refused),
+        ("Noise handshakes", counters.noise_handshakes),
+        ("  that failed", counters.noise_failed),
     ] {
         if count > 0 {
             row(name, count);

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::keys::{self, NodeKeys};
 use crate::place::{self, Place};
 use crate::settings::Settings;
-use crate::{check, machine, notify, report, server};
+use crate::{check, machine, noise, notify, report, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
-    let server = server::start(settings, &keys)?;
+    let server = server::start(settings, &keys, noise::policy(&place, &keys)?)?;
     say(first_line(settings, &keys, &server, &server::kernels(settings.crypto)?));
     notify::tell("READY=1");
     let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));

@@ -9,6 +9,7 @@ use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::crypto::tiers;
+use phix_io::noise::Noise;
 use phix_io::{LinkPlan, Server, ServerConfig};
 
 use crate::fault::Fault;
@@ -58,7 +59,7 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
-pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
+pub fn start(settings: &Settings, keys: &NodeKeys, noise: Noise) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
@@ -66,7 +67,7 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         link: settings.link,
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
-        noise: phix_io::noise::Noise::default(),
+        noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };
