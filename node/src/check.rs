@@ -6,13 +6,17 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
 use phix_client::topology::PublicKey;
+use phix_engine::egress::NextHops;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
+use crate::metrics;
+use crate::next_hops;
 use crate::noise;
 use crate::place::{self, Place};
+use crate::replay_store;
 use crate::server;
 use crate::settings::{Effective, Settings};
 
@@ -52,7 +56,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         address(settings.listen),
         source(settings.source.get()),
         noise::check(&place, &keys),
+        next_hops(&place),
+        metrics(settings.metrics.get()),
         memory(settings),
+        disk(&place),
         Ok(files(settings)),
     ];
     let mut wrong = Vec::new();
@@ -120,6 +127,23 @@ fn source(address: Option<IpAddr>) -> Result<String, Fault> {
         .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
+/// Whether it is known where packets may go.
+fn next_hops(place: &Place) -> Result<String, Fault> {
+    Ok(match next_hops::load(place)? {
+        NextHops::Any => "next hops     any address that a packet names".into(),
+        NextHops::Only(known) => format!("next hops     {} addresses, no others", known.len()),
+    })
+}
+
+/// Whether metrics could be shown on `address`, where one is set.
+fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
+    let Some(address) = address else { return Ok("metrics       off".into()) };
+    metrics::listen(address)?;
+    let warning = metrics::warning(address);
+    let warning = warning.map_or_else(String::new, |warning| format!("\n{warning}"));
+    Ok(format!("metrics       {address} is free{warning}"))
+}
+
 /// Whether the machine has the memory that the settings lead to.
 ///
 /// # Errors
@@ -137,6 +161,14 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
         Some(available) => Ok(format!("memory        {needed}, of {}", readable(available))),
         None => Ok(format!("memory        {needed}; what is available is not known")),
     }
+}
+
+/// Whether the disk has room for what the node must still know after a restart.
+fn disk(place: &Place) -> Result<String, Fault> {
+    let Some(dir) = place.state_dir() else {
+        return Ok("disk          not used: what has passed is forgotten at a restart".into());
+    };
+    replay_store::disk(&dir, 0, place.settings.replay_capacity.size())
 }
 
 fn files(settings: &Settings) -> String {

@@ -47,8 +47,18 @@ impl Place {
 
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
+        self.resolve(&self.settings.keys_dir)
+    }
+
+    /// The directory of what must outlive the process, if the node is to have one.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.settings.state_dir.clone().get().map(|dir| self.resolve(&dir))
+    }
+
+    /// A path of a setting; a relative one starts at the directory of the configuration file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
         let base = self.config.parent().unwrap_or_else(|| Path::new(""));
-        base.join(&self.settings.keys_dir)
+        base.join(path)
     }
 }
 

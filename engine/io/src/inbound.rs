@@ -1,7 +1,6 @@
 //! What connections in have in common, whatever link reads them.
 
 use std::io;
-use std::net::IpAddr;
 
 use phix_engine::intake::{Assembler, Intake};
 use phix_engine::units::{Span, Time};
@@ -10,6 +9,7 @@ use phix_engine::wire::geometry::PacketSize;
 
 use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
 use crate::patience::{Patience, Progress};
+use crate::sources::Pass;
 
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
@@ -67,6 +67,8 @@ enum Hearing {
 pub(crate) struct Stream {
     assembler: Assembler,
     progress: Progress,
+    /// Counts the connection for its source for as long as the stream lives.
+    _pass: Pass,
     hearing: Hearing,
     reply: Option<Message>,
 }
@@ -121,20 +123,16 @@ impl Streams {
         self.held
     }
 
-    /// The stream of a new connection from `address`; nothing if it is to be closed at once.
-    pub(crate) fn open(
-        &mut self,
-        address: Option<IpAddr>,
-        noise: &Noise,
-        now: Time,
-    ) -> Option<Stream> {
-        let (hearing, progress) = match noise.accepted(address) {
+    /// The stream of a new connection; nothing if it is to be closed at once.
+    pub(crate) fn open(&mut self, pass: Pass, noise: &Noise, now: Time) -> Option<Stream> {
+        let (hearing, progress) = match noise.accepted(Some(pass.address())) {
             Begin::Plain => (Hearing::Plain, Progress::new(now)),
             Begin::Noise(greeting) => (Hearing::Greeting(greeting), Progress::greeting(now)),
             Begin::Refused => return None,
         };
         self.patience.watch(&progress);
-        Some(Stream { assembler: Assembler::default(), progress, hearing, reply: None })
+        let assembler = Assembler::default();
+        Some(Stream { assembler, progress, hearing, reply: None, _pass: pass })
     }
 
     /// Feeds a stream; says how many bytes it is done with. Bytes in Noise are decrypted in place.

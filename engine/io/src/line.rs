@@ -11,6 +11,7 @@ use phix_engine::shard::{Completion, Link, Wait};
 use phix_engine::units::{Span, Time};
 
 use crate::noise::{Noise, NoisePeers};
+use crate::sources::Sources;
 use crate::waker::Waker;
 
 /// What both links are made from.
@@ -20,6 +21,7 @@ pub(crate) struct Parts {
     pub(crate) waker: Waker,
     pub(crate) connections_max: usize,
     pub(crate) source: Option<IpAddr>,
+    pub(crate) sources: Sources,
     pub(crate) seed: u64,
     pub(crate) noise: Noise,
 }

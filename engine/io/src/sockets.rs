@@ -76,12 +76,6 @@ fn keepalive() -> TcpKeepalive {
         .with_retries(4)
 }
 
-/// The other end of a connection that was accepted.
-pub(crate) fn from(connection: &impl AsFd) -> Option<IpAddr> {
-    let address = rustix::net::getpeername(connection).ok()??;
-    Some(SocketAddr::try_from(address).ok()?.ip())
-}
-
 /// Sends a few bytes on a connection that has sent next to nothing so far, so that the kernel takes
 /// them at once. False if it did not.
 pub(crate) fn say(connection: &impl AsFd, bytes: &[u8]) -> bool {

@@ -3,6 +3,9 @@
 mod common;
 mod help;
 mod init;
+mod load;
+mod metrics;
 mod path;
 mod refusals;
+mod remembering;
 mod run;

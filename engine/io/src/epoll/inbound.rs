@@ -47,14 +47,14 @@ impl EpollLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return };
         if self.inbound.is_full() {
             let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
             if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
                 self.close_one(key, End::Overdue, intake);
             }
         }
-        let address = sockets::from(&fd);
-        let Some(stream) = self.streams.open(address, &self.voices.noise, self.now) else {
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
             intake.counters.plain_refused += 1;
             return;
         };

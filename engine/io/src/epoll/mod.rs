@@ -32,6 +32,7 @@ use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
 use crate::voice::Voices;
 use crate::waker::Waker;
 
@@ -59,6 +60,7 @@ pub(crate) struct EpollLink {
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
     source: Option<IpAddr>,
+    sources: Sources,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
@@ -87,6 +89,7 @@ impl EpollLink {
             waker: parts.waker,
             timer,
             source: parts.source,
+            sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),

@@ -46,6 +46,7 @@ impl UringLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return Ok(()) };
         if self.inbound == self.inbound_max {
             let (all, ours) =
                 (progress(&self.connections), held_up(&self.connections, &self.pending));
@@ -58,12 +59,11 @@ impl UringLink {
             intake.counters.refused += 1;
             return Ok(());
         }
-        let address = sockets::from(&fd);
-        let Some(stream) = self.streams.open(address, &self.voices.noise, self.now) else {
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
             intake.counters.plain_refused += 1;
             return Ok(());
         };
-        let role = Role::In { stream };
+        let role = Role::In { stream: Box::new(stream) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;

@@ -36,6 +36,7 @@ use crate::noise::NoisePeers;
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
 use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
@@ -53,7 +54,7 @@ const LEAVING_MAX: usize = 64;
 #[derive(Debug)]
 enum Role {
     In {
-        stream: Stream,
+        stream: Box<Stream>,
     },
     Out {
         peer: PeerId,
@@ -92,6 +93,7 @@ pub(crate) struct UringLink {
     waker: Waker,
     watching: bool,
     source: Option<IpAddr>,
+    sources: Sources,
     connections: Slab<Connection>,
     /// Connections in that are open.
     inbound: usize,
@@ -124,6 +126,7 @@ impl UringLink {
             waker: parts.waker,
             watching: false,
             source: parts.source,
+            sources: parts.sources,
             connections: Slab::new(places),
             inbound: 0,
             leaving: 0,
