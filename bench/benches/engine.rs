@@ -8,7 +8,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use rand::{RngExt, SeedableRng};
 
 use phix_engine::counters::Counters;
+use phix_engine::histogram::Spans;
 use phix_engine::intake::{Assembler, Inbox, Intake};
+use phix_engine::limits::BATCH_MAX;
 use phix_engine::pool::Pool;
 use phix_engine::replay::{ReplayFilter, Verdict};
 use phix_engine::units::{Span, Time};
@@ -82,6 +84,18 @@ fn replay(c: &mut Criterion) {
         });
         assert!(filter.len() < REMEMBERED, "the filter was filled beyond its design load");
     }
+    let filter = ReplayFilter::new(REMEMBERED, [3; 32]);
+    let (mut tags, mut verdicts) = (vec![[0; 32]; BATCH_MAX], vec![Verdict::New; BATCH_MAX]);
+    let mut marks = Vec::with_capacity(BATCH_MAX);
+    group.throughput(Throughput::Elements(BATCH_MAX as u64));
+    group.bench_function(format!("marked/{BATCH_MAX}"), |b| {
+        b.iter(|| {
+            tags.iter_mut().for_each(|place| *place = tag());
+            marks.clear();
+            filter.check_and_mark_all(black_box(&tags), &mut verdicts, |mark| marks.push(mark));
+            marks.len()
+        });
+    });
     group.finish();
 }
 
@@ -114,5 +128,24 @@ fn wheel(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frame_parsing, replay, wheel);
+/// Lengths of time that are measured, as many as packets leave in one turn at most.
+const MEASURED: usize = 1024;
+
+/// What a shard measures of each packet, without the reading of the clock, which is the turn's.
+fn histograms(c: &mut Criterion) {
+    let mut draw = ChaCha8Rng::seed_from_u64(4);
+    let spans: Vec<Span> =
+        (0..MEASURED).map(|_| Span::from_nanos(draw.random_range(0..10_000_000))).collect();
+    let mut histogram = Spans::default();
+    let mut group = c.benchmark_group("histogram");
+    group.throughput(Throughput::Elements(MEASURED as u64));
+    group.bench_function("note/1024", |b| {
+        b.iter(|| {
+            black_box(&spans).iter().for_each(|&span| histogram.note(span));
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, frame_parsing, replay, wheel, histograms);
 criterion_main!(benches);

@@ -17,6 +17,7 @@ use crate::next_hops;
 use crate::noise;
 use crate::place::{self, Place};
 use crate::replay_store;
+use crate::rotation;
 use crate::server;
 use crate::settings::{Effective, Settings};
 
@@ -60,6 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         metrics(settings.metrics.get()),
         memory(settings),
         disk(&place),
+        rotation(&place),
         Ok(files(settings)),
     ];
     let mut wrong = Vec::new();
@@ -163,12 +165,24 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
     }
 }
 
+/// Whether the keys can change as is set.
+fn rotation(place: &Place) -> Result<String, Fault> {
+    let Some(schedule) = rotation::schedule(&place.settings)? else {
+        return Ok("rotation      off: the key is used for ever".into());
+    };
+    let number = schedule.number(rotation::now());
+    let keys = rotation::Keyring::new(place.keys_dir()).numbers()?;
+    let there = if keys.contains(&number) { "is there" } else { "will be made" };
+    Ok(format!("rotation      {number}, whose key {there}"))
+}
+
 /// Whether the disk has room for what the node must still know after a restart.
 fn disk(place: &Place) -> Result<String, Fault> {
     let Some(dir) = place.state_dir() else {
         return Ok("disk          not used: what has passed is forgotten at a restart".into());
     };
-    replay_store::disk(&dir, 0, place.settings.replay_capacity.size())
+    let filters = machine::filters(&place.settings) as usize;
+    replay_store::disk(&dir, place.settings.replay_capacity.size().saturating_mul(filters))
 }
 
 fn files(settings: &Settings) -> String {

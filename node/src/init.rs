@@ -13,6 +13,7 @@ use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::place::{self, CONFIG, Place};
+use crate::rotation::{self, Keyring};
 use crate::settings::{VARIABLES, resolve, template};
 
 const TEACH: &str = "\
@@ -42,6 +43,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     })?;
     let (settings, effective) = resolve(&place::sources(None, matches))?;
     let place = Place { config: dir.join(CONFIG), settings, effective };
+    rotation::schedule(&place.settings)?;
     refuse_existing(&place)?;
     let mut made = Made::default();
     make_dir(&dir, 0o755, &mut made)?;
@@ -49,6 +51,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     for (kind, path) in keys::paths(&place.keys_dir()) {
         keyfile::generate(&path, kind).map_err(|error| Fault::refused(format!("{error}.")))?;
         made.files.push(path);
+    }
+    let keyring = Keyring::new(place.keys_dir());
+    for number in rotation::first(&place.settings, rotation::now())? {
+        keyring.make(number)?;
+        made.files.push(keyring.path(number));
     }
     write_config(&place, &mut made)?;
     let public = keys::load(&place.keys_dir())?;

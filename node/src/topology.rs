@@ -1,8 +1,10 @@
 //! `phix-node topology`: the file by which clients find the nodes of a network of your own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use phix_client::topology::{
@@ -14,6 +16,7 @@ use crate::fault::Fault;
 use crate::keys;
 use crate::noise;
 use crate::place::Place;
+use crate::rotation;
 
 /// Port of a Nym gateway's WebSocket, by custom.
 const WEBSOCKET_PORT: u16 = 9000;
@@ -73,12 +76,13 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let out = matches.get_one::<PathBuf>("out").expect("clap asks for it");
     let noise = matches.get_one::<PathBuf>("noise-peers");
     [Some(out), noise].into_iter().flatten().try_for_each(|path| is_new(path))?;
-    let mut ids = 1..;
+    let (mut ids, mut rotations, now) = (1.., BTreeSet::new(), rotation::now());
     let mut noise_keys = Vec::new();
     let mut nodes = |role: &str| {
         let dirs = matches.get_many::<PathBuf>(role).into_iter().flatten();
         let nodes = dirs.zip(ids.by_ref()).map(|(dir, id)| {
-            let (node, key) = node(dir, id, role == "gateway")?;
+            let (rotation, node, key) = node(dir, id, role == "gateway", now)?;
+            rotations.insert(rotation);
             noise_keys.extend(key.map(|key| (node.mix_host.ip(), key)));
             Ok(node)
         });
@@ -86,7 +90,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     };
     let layers = [nodes(LAYERS[0].0)?, nodes(LAYERS[1].0)?, nodes(LAYERS[2].0)?];
     let gateways = nodes("gateway")?;
-    let topology = Topology::assemble(Metadata::default(), layers, gateways)
+    let topology = Topology::assemble(metadata(&rotations)?, layers, gateways)
         .map_err(|fault| Fault::refused(format!("these nodes make no topology: {fault}.")))?;
     topology::save(&topology, out).map_err(|error| Fault::refused(format!("{error}.")))?;
     if let Some(path) = noise {
@@ -112,10 +116,27 @@ fn is_new(path: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The node in `dir`, and its key for Noise.
-fn node(dir: &Path, node_id: NodeId, gateway: bool) -> Result<(Node, Option<PublicKey>), Fault> {
+/// What a topology of nodes with keys of these rotations says of itself.
+fn metadata(rotations: &BTreeSet<u32>) -> Result<Metadata, Fault> {
+    match rotations.iter().collect::<Vec<_>>()[..] {
+        [rotation] => Ok(Metadata::now(*rotation, 0)),
+        _ => Err(Fault::refused(
+            "these nodes do not change their keys at the same times: give all of them the same \
+             `rotation`.",
+        )),
+    }
+}
+
+/// A node, the rotation that its Sphinx key is of, and its key for Noise.
+fn node(
+    dir: &Path,
+    node_id: NodeId,
+    gateway: bool,
+    now: Duration,
+) -> Result<(u32, Node, Option<PublicKey>), Fault> {
     let place = Place::of(dir)?;
     let keys = keys::load(&place.keys_dir())?;
+    let (rotation, sphinx_key) = rotation::announced(&place, &keys, now)?;
     let mix_host = reachable(&place)?;
     let entry = Entry {
         ip_addresses: vec![mix_host.ip()],
@@ -129,14 +150,14 @@ fn node(dir: &Path, node_id: NodeId, gateway: bool) -> Result<(Node, Option<Publ
         mix_host,
         entry: gateway.then_some(entry),
         identity_key: keys.identity,
-        sphinx_key: keys.sphinx,
+        sphinx_key,
         supported_roles: SupportedRoles {
             mixnode: !gateway,
             mixnet_entry: gateway,
             mixnet_exit: gateway,
         },
     };
-    Ok((node, noise))
+    Ok((rotation, node, noise))
 }
 
 /// The address under which others reach the node.

@@ -56,8 +56,8 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at the
-    /// directory of the configuration file.
+    /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
+    /// the directory of the configuration file.
     "keys-dir" keys_dir: PathBuf = "keys";
 
     /// Threads that carry packets. "auto" takes one per processor core; fewer leave cores to other
@@ -143,6 +143,17 @@ settings! {
     /// than a second old. Two nodes cannot share one. A relative path starts at the directory of
     /// the configuration file. With "none", packets that passed before a restart can pass again.
     "state-dir" state_dir: Or<Nothing, PathBuf> = "state";
+
+    /// How long one Sphinx key is used, before the next one takes its place. All nodes of a network
+    /// change their keys at the same time, at multiples of this since 1970, and need the same
+    /// value here; stock Nym nodes use 24h. The keys are files beside identity.key, named after
+    /// the number of their rotation, and sphinx.key is not used. With "off" it is used for ever.
+    "rotation" rotation: Or<Off, Span<3, 31_536_000>> = "off";
+
+    /// How long before and after a change both keys are served, the old and the new, so that no
+    /// packet is lost that was on its way. Then the old key is destroyed, with the memory of what
+    /// passed under it. During that time replay-capacity is needed twice.
+    "rotation-overlap" rotation_overlap: Span<1, 604_800> = "1h";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.

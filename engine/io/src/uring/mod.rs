@@ -90,7 +90,8 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     watching: bool,
     source: Option<IpAddr>,
     sources: Sources,
@@ -123,7 +124,8 @@ impl UringLink {
             ring: Ring::new(places)?,
             listener: Some(parts.listener),
             accepting: false,
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             watching: false,
             source: parts.source,
             sources: parts.sources,
@@ -147,7 +149,7 @@ impl UringLink {
     /// Starts again what has ended and should go on.
     fn arm(&mut self) -> io::Result<()> {
         if !self.watching {
-            self.ring.watch(&self.waker)?;
+            self.ring.watch(&self.wakers[self.shard])?;
             self.watching = true;
         }
         if let Some(listener) = &self.listener
@@ -182,7 +184,7 @@ impl UringLink {
         match event.op {
             Op::Accept => self.accepted(event, intake),
             Op::Wake => {
-                self.waker.clear();
+                self.wakers[self.shard].clear();
                 self.watching = event.more;
                 Ok(())
             }
@@ -294,6 +296,10 @@ impl Link for UringLink {
 
     fn assembling(&self) -> usize {
         self.streams.held()
+    }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
     }
 }
 
