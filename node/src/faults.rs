@@ -53,6 +53,12 @@ const KINDS: &[Kind] = &[
         remedy: "raise `capacity`, or `capacity-extended` where large packets are common",
     },
     Kind {
+        count: |counters| counters.replay_unsaved,
+        what: "packets passed that would pass again after a restart (replay_marks_unsaved)",
+        remedy: "the disk of `state-dir` is full or too slow for the traffic: make room there, or \
+                 set it to another",
+    },
+    Kind {
         count: |counters| counters.dropped(DropReason::ReplayFilterFull),
         what: "packets dropped because the replay memory is full (replay_filter_full)",
         remedy: "raise `replay-capacity` and start the node anew: until then it carries little or \
