@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
+use phix_client::topology::PublicKey;
 use phix_engine::egress::NextHops;
 
 use crate::cli::say;
@@ -13,6 +14,7 @@ use crate::keys;
 use crate::machine::{self, readable};
 use crate::metrics;
 use crate::next_hops;
+use crate::noise;
 use crate::place::{self, Place};
 use crate::replay_store;
 use crate::rotation;
@@ -45,12 +47,16 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     say(table(&place.effective));
     say(format_args!("identity key  {}", keys.identity));
     say(format_args!("sphinx key    {}", keys.sphinx));
+    if let Some(key) = &keys.noise {
+        say(format_args!("noise key     {}", PublicKey(*key.public())));
+    }
     let settings = &place.settings;
     let findings = [
         link(settings),
         kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
+        noise::check(&place, &keys),
         next_hops(&place),
         metrics(settings.metrics.get()),
         memory(settings),

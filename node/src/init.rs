@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use phix_client::keyfile;
+use phix_client::topology::PublicKey;
 
 use crate::cli::say;
 use crate::fault::Fault;
@@ -63,6 +64,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     files.iter().for_each(|file| say(format_args!("  {}", file.display())));
     say(format_args!("Identity key (Ed25519):  {}", public.identity));
     say(format_args!("Sphinx key (X25519):     {}", public.sphinx));
+    if let Some(key) = &public.noise {
+        say(format_args!("Noise key (X25519):      {}", PublicKey(*key.public())));
+    }
     say("Keep the key files: without them this node cannot be this node again.");
     say(format_args!("Next: phix-node check-config --dir {}", dir.display()));
     Ok(())

@@ -18,7 +18,7 @@ use crate::place::{self, Place};
 use crate::replay_store::Store;
 use crate::rotation::Keeper;
 use crate::settings::Settings;
-use crate::{check, machine, next_hops, notify, report, rotation, server};
+use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -64,7 +64,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let store = Arc::new(Store::open(place.state_dir().as_deref(), say)?);
     let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
     let sphinx = PublicKey(served.primary.secret.public());
-    let server = server::start(settings, served, next_hops, &store)?;
+    let noise = noise::policy(&place, &keys)?;
+    let server = server::start(settings, served, next_hops, &store, noise)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());

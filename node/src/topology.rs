@@ -1,16 +1,20 @@
 //! `phix-node topology`: the file by which clients find the nodes of a network of your own.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
-use phix_client::topology::{self, Entry, Metadata, Node, NodeId, SupportedRoles, Topology};
+use phix_client::topology::{
+    self, Entry, Metadata, Node, NodeId, PublicKey, SupportedRoles, Topology,
+};
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
+use crate::noise;
 use crate::place::Place;
 use crate::rotation;
 
@@ -50,7 +54,13 @@ pub fn command(command: Command) -> Command {
         .value_parser(value_parser!(PathBuf))
         .required(true)
         .help("The file to write");
+    let noise = Arg::new("noise-peers")
+        .long("noise-peers")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Another file to write: the nodes' Noise keys, for the setting of the same name");
     command
+        .arg(noise)
         .args(LAYERS.map(|(name, help)| directories(name, help)))
         .arg(directories("gateway", "Directory of a gateway; may be given several times"))
         .arg(out)
@@ -64,18 +74,16 @@ pub fn command(command: Command) -> Command {
 /// If a node's directory cannot be read, the file exists or cannot be written.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let out = matches.get_one::<PathBuf>("out").expect("clap asks for it");
-    if out.symlink_metadata().is_ok() {
-        return Err(Fault::refused(format!(
-            "{} exists and is kept: give --out a new name.",
-            out.display()
-        )));
-    }
+    let noise = matches.get_one::<PathBuf>("noise-peers");
+    [Some(out), noise].into_iter().flatten().try_for_each(|path| is_new(path))?;
     let (mut ids, mut rotations, now) = (1.., BTreeSet::new(), rotation::now());
+    let mut noise_keys = Vec::new();
     let mut nodes = |role: &str| {
         let dirs = matches.get_many::<PathBuf>(role).into_iter().flatten();
         let nodes = dirs.zip(ids.by_ref()).map(|(dir, id)| {
-            let (rotation, node) = node(dir, id, role == "gateway", now)?;
+            let (rotation, node, key) = node(dir, id, role == "gateway", now)?;
             rotations.insert(rotation);
+            noise_keys.extend(key.map(|key| (node.mix_host.ip(), key)));
             Ok(node)
         });
         nodes.collect::<Result<Vec<Node>, Fault>>()
@@ -85,7 +93,26 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let topology = Topology::assemble(metadata(&rotations)?, layers, gateways)
         .map_err(|fault| Fault::refused(format!("these nodes make no topology: {fault}.")))?;
     topology::save(&topology, out).map_err(|error| Fault::refused(format!("{error}.")))?;
+    if let Some(path) = noise {
+        let (count, text) = (noise_keys.len(), noise::write(noise_keys)?);
+        fs::write(path, text).map_err(|error| {
+            Fault::refused(format!(
+                "the file {} cannot be written ({error}): give --noise-peers a place where you \
+                 may write.",
+                path.display(),
+            ))
+        })?;
+        say(format_args!("Wrote {count} Noise keys to {}.", path.display()));
+    }
     say(format_args!("Wrote {} nodes to {}.", topology.form().node_details.len(), out.display()));
+    Ok(())
+}
+
+fn is_new(path: &Path) -> Result<(), Fault> {
+    if path.symlink_metadata().is_ok() {
+        let path = path.display();
+        return Err(Fault::refused(format!("{path} exists and is kept: give a new name.")));
+    }
     Ok(())
 }
 
@@ -100,8 +127,13 @@ fn metadata(rotations: &BTreeSet<u32>) -> Result<Metadata, Fault> {
     }
 }
 
-/// A node, and the rotation that its key is of.
-fn node(dir: &Path, node_id: NodeId, gateway: bool, now: Duration) -> Result<(u32, Node), Fault> {
+/// A node, the rotation that its Sphinx key is of, and its key for Noise.
+fn node(
+    dir: &Path,
+    node_id: NodeId,
+    gateway: bool,
+    now: Duration,
+) -> Result<(u32, Node, Option<PublicKey>), Fault> {
     let place = Place::of(dir)?;
     let keys = keys::load(&place.keys_dir())?;
     let (rotation, sphinx_key) = rotation::announced(&place, &keys, now)?;
@@ -112,6 +144,7 @@ fn node(dir: &Path, node_id: NodeId, gateway: bool, now: Duration) -> Result<(u3
         hostname: None,
         clients_wss_port: None,
     };
+    let noise = keys.noise.map(|key| PublicKey(*key.public()));
     let node = Node {
         node_id,
         mix_host,
@@ -124,7 +157,7 @@ fn node(dir: &Path, node_id: NodeId, gateway: bool, now: Duration) -> Result<(u3
             mixnet_exit: gateway,
         },
     };
-    Ok((rotation, node))
+    Ok((rotation, node, noise))
 }
 
 /// The address under which others reach the node.
