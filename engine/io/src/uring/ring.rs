@@ -17,10 +17,16 @@ use super::buffers::{Buffers, Filled, GROUP};
 use super::message::Message;
 use super::probe::Failure;
 use crate::clock::MonotonicClock;
+use crate::pace::sleep;
 use crate::slab::Key;
 
 const ENTRIES: u32 = 512;
 const COMPLETIONS: u32 = 4096;
+
+/// Events that end a wait early.
+const MANY: usize = 64;
+/// Longer than any wait.
+const FOREVER: Span = Span::from_millis(1 << 40);
 
 /// How long the kernel may take to end operations that it is told to end.
 pub(super) const END_LIMIT: Span = Span::from_millis(2_000);
@@ -154,14 +160,42 @@ impl Ring {
             _ if !self.ring.completion().is_empty() => self.submit(),
             None => self.ring.submitter().submit_and_wait(1).map(drop),
             Some(wait) => {
-                let nanos = wait.as_nanos();
-                let seconds = nanos / 1_000_000_000;
-                let timespec = Timespec::new().sec(seconds).nsec((nanos % 1_000_000_000) as u32);
+                let timespec = timespec(wait);
                 let args = SubmitArgs::new().timespec(&timespec);
                 self.ring.submitter().submit_with_args(1, &args).map(drop)
             }
         };
         self.settle(result)
+    }
+
+    /// Like [`Ring::enter`], but nothing ends the wait before `hold` is over, save many events.
+    pub(super) fn enter_held(&mut self, hold: Span, wait: Option<Span>) -> io::Result<()> {
+        if !self.ring.params().is_feature_min_timeout() {
+            self.hand_over()?;
+            sleep(hold);
+            return self.enter(
+                wait.map(|wait| Span::from_nanos(wait.as_nanos().saturating_sub(hold.as_nanos()))),
+            );
+        }
+        // Operations that end as soon as they are handed over are no reason to wake up.
+        let begun = self.ring.submission().len();
+        let many = begun + self.ring.completion().len() + MANY;
+        let timespec = timespec(wait.unwrap_or(FOREVER).max(hold));
+        let micros = u32::try_from(hold.as_nanos() / 1_000).unwrap_or(u32::MAX);
+        let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(micros);
+        let result = self.ring.submitter().submit_with_args(many, &args).map(drop);
+        self.settle(result)
+    }
+
+    /// Hands all operations over and lets nothing else happen.
+    pub(super) fn hand_over(&mut self) -> io::Result<()> {
+        let count = self.ring.submission().len() as u32;
+        if count == 0 {
+            return Ok(());
+        }
+        // SAFETY: the call has no argument, so that the kernel reads nothing but the queue.
+        let result = unsafe { self.ring.submitter().enter::<()>(count, 0, 0, None) };
+        self.settle(result.map(drop))
     }
 
     /// The next event that [`Ring::enter`] brought.
@@ -291,6 +325,11 @@ fn build() -> io::Result<IoUring> {
         }
         other => other,
     }
+}
+
+fn timespec(span: Span) -> Timespec {
+    let nanos = span.as_nanos();
+    Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32)
 }
 
 fn raw(fd: BorrowedFd<'_>) -> Fd {
