@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use phix_engine::crypto::{Kernels, tiers};
+use phix_engine::crypto::Kernels;
 use phix_engine::secret::{InitialSecret, NodeSecret};
 use phix_engine::sphinx::build::{Builder, Hop, PADDING_MAX, Request};
 use phix_engine::units::Span;
@@ -12,7 +12,7 @@ use rand::Rng;
 
 use crate::peel::{BATCHES, VERSION};
 use crate::timing::Job;
-use crate::{HOPS, packets};
+use crate::{HOPS, contenders, packets};
 
 /// Packets of one [`Builder`] call.
 const CALL_MAX: usize = 64;
@@ -85,9 +85,9 @@ pub fn jobs() -> Vec<Job<'static>> {
         black_box(packets(&key, PacketSize::Regular, VERSION, 1));
     };
     let mut jobs = vec![Job { name: "sphinx-packet/1".into(), per_call: 1, call: Box::new(one) }];
-    for kernels in tiers() {
+    for (tier, kernels) in contenders() {
         for batch in BATCHES {
-            let name = format!("{}/{batch}", kernels.name);
+            let name = format!("{tier}/{batch}");
             let call = Box::new(packets_of(kernels, batch));
             jobs.push(Job { name, per_call: batch, call });
         }

@@ -9,6 +9,7 @@ use sphinx_packet::packet::builder::SphinxPacketBuilder;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
 use sphinx_packet::version::Version;
 
+use phix_engine::crypto::{self, Kernels};
 use phix_engine::secret::NodeSecret;
 use phix_engine::wire::address;
 use phix_engine::wire::geometry::PacketSize;
@@ -16,6 +17,15 @@ use x25519_dalek::PublicKey;
 
 /// Hops of a packet as Nym clients build it: three mixes and the gateway.
 pub const HOPS: usize = 4;
+
+/// The engine's tiers, each first as it is and then as the programs run it, with the X25519 of
+/// AWS-LC for lanes that stand alone; and what a table calls them.
+pub fn contenders() -> Vec<(String, Kernels)> {
+    let both = |(pure, whole): (Kernels, Kernels)| {
+        [(pure.name.to_owned(), pure), (format!("{}+aws-lc", whole.name), whole)]
+    };
+    crypto::tiers().into_iter().zip(phix_io::crypto::tiers()).flat_map(both).collect()
+}
 
 /// `count` different packets of `size` whose first hop is `first`, each with the whole header
 /// and payload work of a forward hop before it.

@@ -3,122 +3,139 @@
 //! Invariant: `received = forwarded + delivered + held + dropped, summed over all reasons`, where
 //! held is what the shard still has in its queues, its wheel and on the way to the kernel.
 
-/// Why a packet was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DropReason {
-    /// No slot of its size was free.
-    PoolEmpty,
-    /// The header names a key rotation for which this node has no key.
-    KeyUnknown,
-    /// The header's MAC does not hold under the node's key.
-    HeaderMac,
-    /// The routing flag names neither a forward nor a final hop.
-    RoutingFlag,
-    /// Sphinx version 1 or 257, which the network has left behind.
-    LegacyVersion,
-    /// The replay filter has seen this packet.
-    Replay,
-    /// The replay filter had no place left for this packet's tag.
-    ReplayFilterFull,
-    /// The next hop's address cannot be read.
-    NextHopMalformed,
-    /// The next hop's address is one that packets are never sent to.
-    NextHopRefused,
-    /// The packet ends here, and this node delivers nothing.
-    FinalHopRefused,
-    /// The packet ends here, and what it carries is not a message.
-    PayloadMalformed,
-    /// The shard knows as many next hops as it can.
-    PeerTableFull,
-    /// The queue to the next hop was full.
-    PeerQueueFull,
-    /// The next hop took nothing for longer than a packet may wait.
-    PeerUnreachable,
-    /// The connection to the next hop broke while the packet was being sent.
-    ConnectionLost,
-    /// The node stopped before the packet's turn.
-    Stopping,
-}
-
-impl DropReason {
-    /// Every reason; the position is the discriminant.
-    pub const ALL: [Self; 16] = [
-        Self::PoolEmpty,
-        Self::KeyUnknown,
-        Self::HeaderMac,
-        Self::RoutingFlag,
-        Self::LegacyVersion,
-        Self::Replay,
-        Self::ReplayFilterFull,
-        Self::NextHopMalformed,
-        Self::NextHopRefused,
-        Self::FinalHopRefused,
-        Self::PayloadMalformed,
-        Self::PeerTableFull,
-        Self::PeerQueueFull,
-        Self::PeerUnreachable,
-        Self::ConnectionLost,
-        Self::Stopping,
-    ];
-
-    /// The reason's name in reports and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PoolEmpty => "pool_empty",
-            Self::KeyUnknown => "key_unknown",
-            Self::HeaderMac => "header_mac",
-            Self::RoutingFlag => "routing_flag",
-            Self::LegacyVersion => "legacy_version",
-            Self::Replay => "replay",
-            Self::ReplayFilterFull => "replay_filter_full",
-            Self::NextHopMalformed => "next_hop_malformed",
-            Self::NextHopRefused => "next_hop_refused",
-            Self::FinalHopRefused => "final_hop_refused",
-            Self::PayloadMalformed => "payload_malformed",
-            Self::PeerTableFull => "peer_table_full",
-            Self::PeerQueueFull => "peer_queue_full",
-            Self::PeerUnreachable => "peer_unreachable",
-            Self::ConnectionLost => "connection_lost",
-            Self::Stopping => "stopping",
+/// Makes the rows into [`DropReason`]: what it means, the variant, its name.
+macro_rules! reasons {
+    ($($(#[doc = $help:literal])+ $reason:ident = $name:literal;)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum DropReason {
+            $($(#[doc = $help])+ $reason,)+
         }
+
+        impl DropReason {
+            /// Every reason; the position is the discriminant.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$reason),+];
+
+            /// The reason's name in reports and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No slot of its size was free.
+    PoolEmpty = "pool_empty";
+    /// The header names a key rotation for which this node has no key.
+    KeyUnknown = "key_unknown";
+    /// The header's MAC does not hold under the node's key.
+    HeaderMac = "header_mac";
+    /// The routing flag names neither a forward nor a final hop.
+    RoutingFlag = "routing_flag";
+    /// Sphinx version 1 or 257, which the network has left behind.
+    LegacyVersion = "legacy_version";
+    /// The replay filter has seen this packet.
+    Replay = "replay";
+    /// The replay filter had no place left for this packet's tag.
+    ReplayFilterFull = "replay_filter_full";
+    /// The next hop's address cannot be read.
+    NextHopMalformed = "next_hop_malformed";
+    /// The next hop's address is one that packets are never sent to.
+    NextHopRefused = "next_hop_refused";
+    /// The packet ends here, and this node delivers nothing.
+    FinalHopRefused = "final_hop_refused";
+    /// The packet ends here, and what it carries is not a message.
+    PayloadMalformed = "payload_malformed";
+    /// The shard knows as many next hops as it can.
+    PeerTableFull = "peer_table_full";
+    /// The queue to the next hop was full.
+    PeerQueueFull = "peer_queue_full";
+    /// The next hop took nothing for longer than a packet may wait.
+    PeerUnreachable = "peer_unreachable";
+    /// The connection to the next hop broke while the packet was being sent.
+    ConnectionLost = "connection_lost";
+    /// The node stopped before the packet's turn.
+    Stopping = "stopping";
+}
+
+/// What one field of [`Counters`] counts, for those who show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Its name in metrics, without the prefix and the suffix that all have.
+    pub name: &'static str,
+    help: &'static str,
+}
+
+impl Count {
+    /// What it counts, in words.
+    pub fn help(&self) -> &'static str {
+        self.help.trim_start()
     }
 }
 
-const _: () = {
-    let mut i = 0;
-    while i < DropReason::ALL.len() {
-        assert!(DropReason::ALL[i] as usize == i);
-        i += 1;
-    }
-};
+/// Makes the rows into the fields of [`Counters`]: what is counted, the field, its name in metrics.
+macro_rules! counts {
+    ($($(#[doc = $help:literal])+ $field:ident = $name:literal;)+) => {
+        /// One shard's counts since it was built.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $help])+ pub $field: u64,)+
+            dropped: [u64; DropReason::ALL.len()],
+        }
 
-/// One shard's counts since it was built.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+        impl Counters {
+            /// What the fields count, in the order of [`Counters::values`].
+            pub const COUNTS: [Count; [$($name),+].len()] =
+                [$(Count { name: $name, help: concat!($($help),+) }),+];
+
+            const fn head(&self) -> [u64; Self::COUNTS.len()] {
+                [$(self.$field),+]
+            }
+
+            fn from_parts(
+                head: [u64; Self::COUNTS.len()],
+                dropped: [u64; DropReason::ALL.len()],
+            ) -> Self {
+                let [$($field),+] = head;
+                Self { $($field,)+ dropped }
+            }
+        }
+    };
+}
+
+counts! {
     /// Whole packets that came in, whatever became of them.
-    pub received: u64,
+    received = "packets_received";
     /// Packets that the kernel took for the next hop.
-    pub forwarded: u64,
+    forwarded = "packets_forwarded";
     /// Packets that ended here and were handed to the role that serves them.
-    pub delivered: u64,
+    delivered = "packets_delivered";
     /// Packets whose delay was shortened to the longest one allowed.
-    pub delays_clamped: u64,
+    delays_clamped = "delays_clamped";
+    /// Packets that were accepted, but will not be remembered after a restart, because their marks
+    /// found no room on their way to the disk.
+    replay_unsaved = "replay_marks_unsaved";
     /// Batches that were processed; packets per batch tells how full they are.
-    pub batches: u64,
+    batches = "batches";
     /// Packets that went through those batches.
-    pub batched: u64,
+    batched = "packets_batched";
     /// Connections accepted.
-    pub accepted: u64,
+    accepted = "connections_accepted";
     /// Connections refused because the shard had as many as it may.
-    pub refused: u64,
+    refused = "connections_refused";
     /// Connections closed because their bytes were not frames.
-    pub malformed: u64,
+    malformed = "connections_malformed";
     /// Connections that ended in the middle of a frame.
-    pub truncated: u64,
-    dropped: [u64; DropReason::ALL.len()],
+    truncated = "connections_truncated";
 }
 
 impl Counters {
+    /// How many counts there are.
+    pub const LEN: usize = Self::COUNTS.len() + DropReason::ALL.len();
+
     /// Counts one packet dropped for `reason`.
     pub const fn drop_one(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
@@ -134,43 +151,22 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
-    /// Every count by name, drop reasons last, in a fixed order.
+    /// Every count: those that [`Counters::COUNTS`] names, then those of [`DropReason::ALL`].
     pub fn values(&self) -> [u64; Self::LEN] {
         let mut all = [0; Self::LEN];
-        let head = [
-            self.received,
-            self.forwarded,
-            self.delivered,
-            self.delays_clamped,
-            self.batches,
-            self.batched,
-            self.accepted,
-            self.refused,
-            self.malformed,
-            self.truncated,
-        ];
-        all[..Self::HEAD].copy_from_slice(&head);
-        all[Self::HEAD..].copy_from_slice(&self.dropped);
+        let (head, dropped) = all.split_at_mut(Self::COUNTS.len());
+        head.copy_from_slice(&self.head());
+        dropped.copy_from_slice(&self.dropped);
         all
     }
 
     /// The counts that [`Counters::values`] gave.
     pub fn from_values(values: &[u64; Self::LEN]) -> Self {
-        let mut dropped = [0; DropReason::ALL.len()];
-        dropped.copy_from_slice(&values[Self::HEAD..]);
-        Self {
-            received: values[0],
-            forwarded: values[1],
-            delivered: values[2],
-            delays_clamped: values[3],
-            batches: values[4],
-            batched: values[5],
-            accepted: values[6],
-            refused: values[7],
-            malformed: values[8],
-            truncated: values[9],
-            dropped,
-        }
+        let (head, rest) = values.split_at(Self::COUNTS.len());
+        let (mut counts, mut dropped) = ([0; Self::COUNTS.len()], [0; DropReason::ALL.len()]);
+        counts.copy_from_slice(head);
+        dropped.copy_from_slice(rest);
+        Self::from_parts(counts, dropped)
     }
 
     /// Adds another shard's counts to these.
@@ -179,14 +175,12 @@ impl Counters {
         sum.iter_mut().zip(other.values()).for_each(|(sum, value)| *sum += value);
         *self = Self::from_values(&sum);
     }
-
-    const HEAD: usize = 10;
-    /// How many counts there are.
-    pub const LEN: usize = Self::HEAD + DropReason::ALL.len();
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -195,9 +189,23 @@ mod tests {
         numbers.iter_mut().zip(1..).for_each(|(number, i)| *number = i);
         let counters = Counters::from_values(&numbers);
         assert_eq!(counters.values(), numbers);
-        assert_eq!(counters.dropped(DropReason::PoolEmpty), 11);
+        assert_eq!(counters.received, 1);
+        assert_eq!(counters.dropped(DropReason::PoolEmpty), Counters::COUNTS.len() as u64 + 1);
         let mut twice = counters.clone();
         twice.add(&counters);
         assert_eq!(twice.dropped_total(), 2 * counters.dropped_total());
+    }
+
+    #[test]
+    fn names_are_words_and_stand_once() {
+        let counts = Counters::COUNTS.iter().map(|count| count.name);
+        let names: Vec<&str> = counts.chain(DropReason::ALL.map(DropReason::name)).collect();
+        for (i, name) in names.iter().enumerate() {
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert!(!names[..i].contains(name), "{name}");
+        }
+        for count in Counters::COUNTS {
+            assert!(count.help().ends_with('.') && !count.help().starts_with(' '), "{count:?}");
+        }
     }
 }

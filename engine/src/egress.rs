@@ -84,6 +84,11 @@ impl Egress {
         self.queued == 0
     }
 
+    /// Peers in the table, whether packets wait for them or not.
+    pub const fn known(&self) -> usize {
+        self.peers.len()
+    }
+
     /// Announces a packet that will be queued for `address` later, once its delay is over, and
     /// says under which peer; nothing if the table of peers is full of peers in use.
     pub fn expect(&mut self, address: SocketAddr, now: Time) -> Option<PeerId> {

@@ -18,6 +18,7 @@ pub mod counters;
 pub mod cpu;
 pub mod crypto;
 pub mod egress;
+pub mod histogram;
 pub mod intake;
 pub mod limits;
 pub mod pool;

@@ -37,7 +37,7 @@ pub const SEND_MAX: usize = 64;
 /// Bytes before the packet in its slot: room for frame and Noise headers to be written in place.
 pub const HEADROOM: usize = 64;
 
-/// Bytes after the packet in its slot: room for one authentication tag.
+/// Bytes after the packet in its slot: room for the authentication tag of one Noise record.
 pub const TAILROOM: usize = 16;
 
 /// Slots of one size that a pool holds at most.

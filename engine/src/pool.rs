@@ -6,7 +6,8 @@
 //! stay in the cache and those that wait grow cold.
 //!
 //! A slot is `headroom | packet | tailroom`. Frame headers are written into the headroom directly
-//! before the packet, so that a frame is one contiguous run of bytes and nothing is copied.
+//! before the packet, and a tag directly after it, so that what is sent is one contiguous run of
+//! bytes and nothing is copied.
 //!
 //! Invariant: a slot index is in exactly one place at a time: in its free list, or in one `Slot`.
 #![expect(unsafe_code, reason = "exclusive slices of several slots at once need raw pointers")]
@@ -18,7 +19,7 @@ use core::ops::Range;
 
 use arrayvec::ArrayVec;
 
-use crate::limits::{BATCH_MAX, HEADROOM, SLOTS_PER_SIZE_MAX, slot_stride};
+use crate::limits::{BATCH_MAX, HEADROOM, SLOTS_PER_SIZE_MAX, TAILROOM, slot_stride};
 use crate::wire::geometry::PacketSize;
 
 /// Ownership of one packet's memory. Goes back by [`Pool::give_back`]; never copied.
@@ -40,6 +41,22 @@ impl Slot {
     /// Takes ownership back from the number that [`Slot::into_raw`] gave.
     pub(crate) const fn from_raw(raw: u32) -> Self {
         Self(raw)
+    }
+}
+
+/// How many bytes of a slot before and after its packet belong to what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Margins {
+    /// Bytes of headroom directly before the packet.
+    pub front: usize,
+    /// Bytes of tailroom directly after it.
+    pub tail: usize,
+}
+
+impl Margins {
+    fn around(self, packet: Range<usize>) -> Range<usize> {
+        assert!(self.front <= HEADROOM && self.tail <= TAILROOM, "margins lie in the slot");
+        packet.start - self.front..packet.end + self.tail
     }
 }
 
@@ -92,6 +109,11 @@ impl Pool {
         self.classes.iter().map(|class| class.free.len()).sum()
     }
 
+    /// Slots that are free, by size.
+    pub fn free_by_size(&self) -> Capacity {
+        core::array::from_fn(|index| self.classes[index].free.len())
+    }
+
     /// Takes the most recently returned slot of `size`, or nothing if all are lent out.
     pub fn take(&mut self, size: PacketSize) -> Option<Slot> {
         self.classes[size.index()].free.pop().map(Slot)
@@ -127,9 +149,7 @@ impl Pool {
     /// # Panics
     /// If `front` exceeds [`HEADROOM`].
     pub fn framed(&self, slot: &Slot, front: usize) -> &[u8] {
-        assert!(front <= HEADROOM);
-        let range = self.packet_range(slot.0);
-        &self.memory[range.start - front..range.end]
+        self.enclosed(slot, Margins { front, tail: 0 })
     }
 
     /// Like [`Pool::framed`], to be written.
@@ -137,9 +157,24 @@ impl Pool {
     /// # Panics
     /// If `front` exceeds [`HEADROOM`].
     pub fn framed_mut(&mut self, slot: &Slot, front: usize) -> &mut [u8] {
-        assert!(front <= HEADROOM);
-        let range = self.packet_range(slot.0);
-        &mut self.memory[range.start - front..range.end]
+        self.enclosed_mut(slot, Margins { front, tail: 0 })
+    }
+
+    /// The packet in `slot` with the bytes around it that `margins` names.
+    ///
+    /// # Panics
+    /// If the margins exceed [`HEADROOM`] or [`TAILROOM`].
+    pub fn enclosed(&self, slot: &Slot, margins: Margins) -> &[u8] {
+        &self.memory[margins.around(self.packet_range(slot.0))]
+    }
+
+    /// Like [`Pool::enclosed`], to be written.
+    ///
+    /// # Panics
+    /// If the margins exceed [`HEADROOM`] or [`TAILROOM`].
+    pub fn enclosed_mut(&mut self, slot: &Slot, margins: Margins) -> &mut [u8] {
+        let range = margins.around(self.packet_range(slot.0));
+        &mut self.memory[range]
     }
 
     /// The packets of a batch, all of them mutable at once, in the order of `slots`.
@@ -207,6 +242,7 @@ mod tests {
         for (i, slot) in slots.iter().enumerate() {
             assert!(pool.packet(slot).iter().all(|&byte| byte == i as u8));
             assert_eq!(pool.framed(slot, 4).len(), pool.packet(slot).len() + 4);
+            pool.enclosed_mut(slot, Margins { front: HEADROOM, tail: TAILROOM }).fill(i as u8);
         }
         slots.into_iter().for_each(|slot| pool.give_back(slot));
         assert_eq!(pool.free(), pool.capacity());

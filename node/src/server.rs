@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use phix_engine::crypto::{Kernels, PORTABLE, tiers};
+use phix_engine::crypto::{Kernels, PORTABLE};
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use phix_io::crypto::tiers;
 use phix_io::{LinkPlan, Server, ServerConfig};
 
 use crate::fault::Fault;

@@ -81,6 +81,7 @@ const ROOMS: &[Room] = &[
     room("units", &[]),
     room("wire::geometry", &["units"]),
     room("limits", &["units", "wire::geometry"]),
+    room("histogram", &["units", "limits"]),
     room("cpu", &[]),
     room("secret", &[]),
     room("counters", &["units"]),
@@ -96,8 +97,21 @@ const ROOMS: &[Room] = &[
     room(
         "shard",
         &[
-            "units", "limits", "cpu", "secret", "counters", "wire", "crypto", "sphinx", "pool",
-            "intake", "replay", "wheel", "ring", "egress",
+            "units",
+            "limits",
+            "histogram",
+            "cpu",
+            "secret",
+            "counters",
+            "wire",
+            "crypto",
+            "sphinx",
+            "pool",
+            "intake",
+            "replay",
+            "wheel",
+            "ring",
+            "egress",
         ],
     ),
 ];
@@ -109,6 +123,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "engine/src/crypto/**/avx*.rs",
     "engine/src/crypto/**/sha_ni.rs",
     "engine/src/crypto/**/vaes.rs",
+    "engine/io/src/crypto.rs",
+    "engine/io/src/memory.rs",
     "engine/io/src/uring/**",
 ];
 

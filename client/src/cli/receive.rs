@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use clap::Args;
 use phix_engine::counters::{Counters, DropReason};
-use phix_engine::crypto::tiers;
 use phix_engine::pool::Capacity;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
@@ -129,7 +128,7 @@ fn config(arguments: &Arguments) -> ServerConfig {
             batch: 16,
             frames: FrameVersion::Current,
             final_hops: FinalHops::Deliver,
-            kernels: tiers().last().copied().expect("the portable kernels run everywhere"),
+            kernels: phix_io::crypto::fastest(),
             // The server draws its own.
             seed: [0; 32],
         },

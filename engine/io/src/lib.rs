@@ -7,17 +7,20 @@
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
 //! ends), `patience` (their time limits), `sending` (what one vectored send still owes), `slab`
 //! (connections by generation) are written once for both links; `epoll` and `uring` are about
-//! system calls only.
+//! system calls only. [`crypto`] is apart from all that: the kernels to hand to the engine.
 //!
-//! Invariant: `unsafe` occurs in `uring` alone, in the files that say so at their head.
+//! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
+//! [`crypto`], in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
 mod clock;
+pub mod crypto;
 mod epoll;
 mod error;
 mod inbound;
 mod line;
+mod memory;
 mod pace;
 mod patience;
 mod peers;
@@ -35,7 +38,10 @@ mod worker;
 
 pub use clock::MonotonicClock;
 pub use error::StartError;
+pub use line::Connections;
+pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
+pub use published::{Gauges, Observer, ShardView};
 pub use relay::{RelayPlan, relay};
 pub use server::{Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;

@@ -30,10 +30,22 @@ pub(crate) enum Close {
     Reset,
 }
 
+/// Connections that a link has, those included that are being made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// From others to this node.
+    pub inbound: usize,
+    /// From this node to others.
+    pub outbound: usize,
+}
+
 /// A link that can be brought to an end.
 pub(crate) trait Line: Link<Error = io::Error> {
     /// Bounds every wait from now on.
     fn alarm(&mut self, at: Option<Time>);
+
+    /// How many connections there are.
+    fn connections(&self) -> Connections;
 
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;

@@ -60,6 +60,8 @@ struct Relay<L: Line> {
     pool: Option<Pool>,
     inbox: Inbox,
     egress: Egress,
+    /// Whether a next hop got as much as one send holds.
+    cut_short: bool,
     counters: Counters,
 }
 
@@ -70,7 +72,7 @@ impl<L: Line> Relay<L> {
         let pool = Pool::new(plan.capacity);
         let egress = Egress::new(pool.capacity());
         let (inbox, counters) = (Inbox::default(), Counters::default());
-        Self { link, pool: Some(pool), inbox, egress, counters }
+        Self { link, pool: Some(pool), inbox, egress, cut_short: false, counters }
     }
 
     fn run(mut self, plan: &RelayPlan<'_>) -> io::Result<Counters> {
@@ -85,11 +87,12 @@ impl<L: Line> Relay<L> {
 
     /// Like a shard's turn, without what lies between arrival and departure.
     fn turn(&mut self, to: &[SocketAddr]) -> io::Result<()> {
-        let Self { link, pool, inbox, egress, counters } = self;
+        let Self { link, pool, inbox, egress, cut_short, counters } = self;
         let pool = pool.as_mut().expect(OWNED);
         // What cannot go on is not taken in, so that nothing has to be dropped.
         inbox.set_limit(READY_MAX - egress.len());
-        link.receive(Intake { pool, inbox, counters }, Wait::Forever)?;
+        let wait = if *cut_short { Wait::No } else { Wait::Forever };
+        link.receive(Intake { pool, inbox, counters }, wait)?;
         let now = MonotonicClock.now();
         reclaim(link, pool, counters);
         for arrival in inbox.drain() {
@@ -105,15 +108,18 @@ impl<L: Line> Relay<L> {
                 pool.give_back(slot);
             }
         }
+        *cut_short = false;
         for _ in 0..egress.waiting() {
             let Some((peer, address)) = egress.rotate() else { break };
             let room = link.room(peer, address, now);
             let mut packets = Outgoing::new();
-            while packets.len() < room.min(packets.capacity())
+            let most = room.min(packets.capacity());
+            while packets.len() < most
                 && let Some(slot) = egress.pop(peer)
             {
                 packets.push(slot);
             }
+            *cut_short |= most > 0 && packets.len() == most;
             if !packets.is_empty() {
                 link.send(peer, packets, FrameVersion::Current.header_len(), pool);
             }

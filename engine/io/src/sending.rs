@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use arrayvec::ArrayVec;
 use phix_engine::limits::SEND_MAX;
-use phix_engine::pool::Pool;
+use phix_engine::pool::{Margins, Pool};
 use phix_engine::shard::{Completion, Outgoing};
 
 /// Packets on their way to one next hop.
@@ -16,18 +16,18 @@ pub(crate) struct Sending {
     slots: Outgoing,
     /// Where each frame ends in the stream of this send.
     ends: ArrayVec<usize, SEND_MAX>,
-    front: usize,
+    margins: Margins,
     written: usize,
 }
 
 impl Sending {
-    pub(crate) fn new(slots: Outgoing, front: usize, pool: &Pool) -> Self {
+    pub(crate) fn new(slots: Outgoing, margins: Margins, pool: &Pool) -> Self {
         let mut end = 0;
         let ends = slots.iter().map(|slot| {
-            end += pool.framed(slot, front).len();
+            end += pool.enclosed(slot, margins).len();
             end
         });
-        Self { ends: ends.collect(), slots, front, written: 0 }
+        Self { ends: ends.collect(), slots, margins, written: 0 }
     }
 
     /// Counts bytes that the kernel took; says whether that was all of them.
@@ -44,7 +44,7 @@ impl Sending {
         let start = if first == 0 { 0 } else { self.ends[first - 1] };
         let mut skip = self.written - start;
         let frames = self.slots[first..].iter().map(|slot| {
-            let frame = &pool.framed(slot, self.front)[skip..];
+            let frame = &pool.enclosed(slot, self.margins)[skip..];
             skip = 0;
             IoSlice::new(frame)
         });
@@ -69,32 +69,35 @@ mod tests {
 
     use super::*;
 
+    const MARGINS: Margins = Margins { front: 12, tail: 16 };
+    const FRAME: usize = 12 + 386 + 16;
+
     fn three(pool: &mut Pool) -> Sending {
         let mut slots = Outgoing::new();
         for byte in 1..=3 {
             let slot = pool.take(PacketSize::Ack).unwrap();
-            pool.framed_mut(&slot, 4).fill(byte);
+            pool.enclosed_mut(&slot, MARGINS).fill(byte);
             slots.push(slot);
         }
-        Sending::new(slots, 4, pool)
+        Sending::new(slots, MARGINS, pool)
     }
 
     #[test]
     fn whatever_the_kernel_takes_the_rest_follows() {
-        for step in [1, 7, 389, 390, 391, 780, 1169, 1170] {
+        for step in [1, 7, FRAME - 1, FRAME, FRAME + 1, 2 * FRAME, 3 * FRAME - 1, 3 * FRAME] {
             let mut pool = Pool::new([3, 0, 0, 0, 0]);
             let mut sending = three(&mut pool);
             let mut stream = Vec::new();
             loop {
                 let rest: Vec<u8> = sending.rest(&pool).iter().flat_map(|s| s.to_vec()).collect();
-                assert_eq!(rest.len(), 3 * 390 - stream.len());
+                assert_eq!(rest.len(), 3 * FRAME - stream.len());
                 let taken = step.min(rest.len());
                 stream.extend_from_slice(&rest[..taken]);
                 if sending.advance(taken) {
                     break;
                 }
             }
-            assert_eq!(stream, [[1; 390], [2; 390], [3; 390]].concat());
+            assert_eq!(stream, [[1; FRAME], [2; FRAME], [3; FRAME]].concat());
             let mut completed = VecDeque::new();
             sending.finish(&mut completed);
             assert!(completed.iter().all(|completion| completion.sent));
@@ -105,7 +108,10 @@ mod tests {
 
     #[test]
     fn a_frame_is_sent_with_its_last_byte() {
-        for (written, whole) in [(0, 0), (389, 0), (390, 1), (779, 1), (780, 2), (1169, 2)] {
+        for (written, whole) in [0, 1, 2]
+            .into_iter()
+            .flat_map(|whole| [(whole * FRAME, whole), ((whole + 1) * FRAME - 1, whole)])
+        {
             let mut pool = Pool::new([3, 0, 0, 0, 0]);
             let mut sending = three(&mut pool);
             assert!(!sending.advance(written));

@@ -18,7 +18,7 @@ use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::line::{Line, Parts};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
-use crate::published::Published;
+use crate::published::{Observer, Published};
 use crate::sockets;
 use crate::uring::UringLink;
 use crate::waker::Waker;
@@ -196,13 +196,18 @@ impl Server {
     /// Where packets are, in all shards together.
     pub fn held(&self) -> Held {
         let mut sum = Held::default();
-        for held in self.handles.iter().map(|handle| handle.published.held()) {
+        for held in self.handles.iter().map(|handle| handle.published.gauges().held) {
             sum.ready += held.ready;
             sum.delayed += held.delayed;
             sum.queued += held.queued;
             sum.in_flight += held.in_flight;
         }
         sum
+    }
+
+    /// Each shard by itself, for whoever shows it.
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.handles.iter().map(|handle| Arc::clone(&handle.published)))
     }
 
     /// Why a shard has come to an end that nobody asked for, if one has. The others go on.

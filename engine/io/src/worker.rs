@@ -12,9 +12,9 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::line::{Close, Line};
-use crate::published::Published;
+use crate::published::{Published, ShardView};
 
-/// How old what is published may be while the shard is busy.
+/// How old what is published may be while the shard has something to do.
 const PUBLISH_EVERY: Span = Span::from_millis(20);
 /// How long packets that the kernel has may take at the end, after the drain is over.
 const LAST_SENDS: Span = Span::from_millis(250);
@@ -70,6 +70,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
     }
 
     fn run_to_end(&mut self) -> usize {
+        self.publish();
         let result = self.turns();
         if let Err(error) = &result {
             self.published.fail(format!("the link failed: {error}"));
@@ -93,8 +94,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        self.publish_in_time();
-        turn(&mut self.shard, &mut self.link, &mut self.sink, &MonotonicClock)?;
+        let now = turn(&mut self.shard, &mut self.link, &mut self.sink, &MonotonicClock)?;
+        self.publish_in_time(now);
         if cfg!(debug_assertions) {
             self.shard.audit(self.link.assembling());
         }
@@ -140,20 +141,21 @@ impl<L: Line, S: Sink> Worker<L, S> {
         abandoned
     }
 
-    /// Publishes before the link may wait, and now and then while it may not.
-    fn publish_in_time(&mut self) {
-        if self.shard.deadline() != Wait::No {
-            return self.publish();
-        }
-        let now = MonotonicClock.now();
-        if now.since(self.last_publication) >= PUBLISH_EVERY {
+    /// Publishes now and then, and before the link may wait for longer than that.
+    fn publish_in_time(&mut self, now: Time) {
+        let back_soon = match self.shard.deadline() {
+            Wait::No => true,
+            Wait::Until(time) => time.since(now) < PUBLISH_EVERY,
+            Wait::Forever => false,
+        };
+        if !back_soon || now.since(self.last_publication) >= PUBLISH_EVERY {
             self.last_publication = now;
             self.publish();
         }
     }
 
     fn publish(&self) {
-        self.published.store(self.shard.counters(), self.shard.held());
+        self.published.store(&ShardView::of(&self.shard, self.link.connections()));
     }
 }
 

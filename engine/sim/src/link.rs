@@ -161,7 +161,7 @@ impl Link for SimLink {
         SEND_MAX
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
         let frames: Vec<Vec<u8>> =
             packets.iter().map(|slot| pool.framed(slot, front).to_vec()).collect();
         let bytes = frames.concat();

@@ -175,7 +175,7 @@ impl World {
     fn turn(&mut self, index: usize) {
         let SimNode { shard, link, sink } = &mut self.nodes[index];
         let clock = SimClock(Rc::clone(&self.network));
-        let Ok(()) = turn(shard, link, sink, &clock);
+        let Ok(_) = turn(shard, link, sink, &clock);
         shard.audit(phix_engine::shard::Link::assembling(link));
         self.turns += 1;
         let held = shard.held();

@@ -42,8 +42,13 @@ pub const PAYLOAD_KEY: usize = 2 * (32 + 64);
 pub struct Kernels {
     /// What reports and benchmarks call this tier.
     pub name: &'static str,
-    /// Scalar multiplication: key agreement and blinding.
+    /// Scalar multiplication: key agreement and blinding. Callers have [`Kernels::multiply`].
     pub x25519: X25519,
+    /// Lanes that `x25519` takes in one go: for fewer it takes as long.
+    pub x25519_lanes: usize,
+    /// Scalar multiplication of lanes that would have such a go to themselves, if the shell brought
+    /// one with [`Kernels::with_lone_x25519`].
+    pub lone_x25519: Option<X25519>,
     /// Everything that a hop derives from the shared secret.
     pub expand: Expand,
     /// The LIONESS key of packets whose version carries a seed.
@@ -58,10 +63,42 @@ pub struct Kernels {
     pub lioness_encrypt: Lioness,
 }
 
+impl Kernels {
+    /// The same kernels, but lanes for which it is faster are multiplied by `single`, one at a
+    /// time: all of them where the tier has no vectors, and otherwise one that is left over when
+    /// the vectors are full. Two lanes in one vector take no longer than two such calls.
+    ///
+    /// `single` must be what [`X25519`] says. The engine has no such function itself, because the
+    /// fast ones are not `no_std`.
+    #[must_use]
+    pub fn with_lone_x25519(self, single: X25519) -> Self {
+        Self { lone_x25519: Some(single), ..self }
+    }
+
+    /// Scalar multiplication by whichever function of the tier is the faster one for each lane.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn multiply(&self, scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
+        assert!(scalars.len() == points.len() && points.len() == out.len());
+        let Some(single) = self.lone_x25519 else { return (self.x25519)(scalars, points, out) };
+        let lone = match (self.x25519_lanes, out.len()) {
+            (1, len) => len,
+            (lanes, len) => usize::from(len % lanes == 1),
+        };
+        let vectors = out.len() - lone;
+        let (out, rest) = out.split_at_mut(vectors);
+        (self.x25519)(&scalars[..vectors], &points[..vectors], out);
+        single(&scalars[vectors..], &points[vectors..], rest);
+    }
+}
+
 /// The tier that runs on every CPU, and the reference for all others.
 pub const PORTABLE: Kernels = Kernels {
     name: "portable",
     x25519: x25519::portable::x25519,
+    x25519_lanes: 1,
+    lone_x25519: None,
     expand: kdf::portable::expand,
     payload_keys: kdf::portable::payload_keys,
     header_macs: kdf::portable::header_macs,
@@ -78,6 +115,7 @@ pub fn avx2() -> Option<Kernels> {
     let mut kernels = Kernels {
         name: "avx2",
         x25519: x25519::avx2::kernel(proof),
+        x25519_lanes: x25519::avx2::LANES,
         expand: kdf::avx2::expand,
         payload_keys: kdf::avx2::payload_keys,
         header_macs: kdf::avx2::header_macs,
@@ -103,6 +141,7 @@ pub fn avx512() -> Option<Kernels> {
     let mut kernels = Kernels {
         name: "avx512",
         x25519: x25519::avx512::kernel(proof),
+        x25519_lanes: x25519::avx512::LANES,
         expand: kdf::avx512::expand,
         payload_keys: kdf::avx512::payload_keys,
         header_macs: kdf::avx512::header_macs,

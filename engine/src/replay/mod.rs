@@ -30,8 +30,11 @@
 //! fails reads the word again. The argument is about one word at a time, so that the order in which
 //! different words become visible does not matter, and relaxed atomics are enough.
 //!
-//! What is absent: removal, growth, and any counter that all cores would have to write.
+//! What is absent: removal, growth, and any counter that all cores would have to write. What a node
+//! must still know after a restart leaves by [`ReplayFilter::check_and_mark_all`], as marks.
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
 mod word;
@@ -42,8 +45,8 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrayvec::ArrayVec;
+use zeroize::Zeroize;
 
-use self::word::Place;
 use crate::limits::BATCH_MAX;
 
 /// Words in a line.
@@ -57,16 +60,53 @@ const SAMPLE: usize = 1 << 14;
 
 const _: () = assert!(size_of::<Line>() == 64 && DESIGN == 16);
 
-/// One cache line of fingerprints.
-#[derive(Default)]
-#[repr(align(64))]
-struct Line([AtomicU64; WORDS]);
+/// One cache line of fingerprints. All bits zero is an empty one, and any bits are a valid one.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Line([AtomicU64; WORDS]);
 
-/// Where a tag belongs.
-#[derive(Clone, Copy, Debug)]
-struct Spot {
-    home: usize,
-    print: u64,
+/// Memory that a filter lies in: the heap, or a mapping that the shell provides.
+pub trait Lines: Send + Sync {
+    /// All of it; always the same. Asked for once per batch.
+    fn lines(&self) -> &[Line];
+}
+
+impl Lines for Box<[Line]> {
+    fn lines(&self) -> &[Line] {
+        self
+    }
+}
+
+/// What a filter remembers of one packet: 43 bits of the hash that chooses the home line, and the
+/// fingerprint in the low 21. It does not depend on the filter's size, so that marks which were
+/// saved fit a larger filter of the same key as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(u64);
+
+impl Mark {
+    /// The mark that [`Mark::bits`] gave; nothing if these bits are no mark.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        if bits & word::PRINT_MAX == 0 { None } else { Some(Self(bits)) }
+    }
+
+    /// The mark as a number, of which the low 21 bits are never all zero.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Of the hash's first and second eight bytes, the second scaled to its range.
+    const fn of(first: u64, second: u64) -> Self {
+        Self(first & !word::PRINT_MAX | (1 + scale(second, word::PRINT_MAX)))
+    }
+
+    /// The home line in a filter of `lines`; uneven by at most `lines / 2^43`.
+    const fn home(self, lines: usize) -> usize {
+        scale(self.0 & !word::PRINT_MAX, lines as u64) as usize
+    }
+
+    const fn print(self) -> u64 {
+        self.0 & word::PRINT_MAX
+    }
 }
 
 /// What the filter says about a packet.
@@ -83,34 +123,60 @@ pub enum Verdict {
 
 /// The replay tags of one key rotation.
 pub struct ReplayFilter {
-    lines: Box<[Line]>,
+    memory: Box<dyn Lines>,
     key: [u8; 32],
+    number: u32,
 }
 
 impl ReplayFilter {
-    /// An empty filter for `expected` packets, at 4 bytes each. `key` is random and secret. All
-    /// memory is written once, so that no core meets a page fault later; at roughly half a second
-    /// per GiB this is work for a thread that serves no packets.
+    /// An empty filter on the heap for `expected` packets, at 4 bytes each, with the number 0.
+    /// `key` is random and secret. All memory is written once, so that no core meets a page fault
+    /// later; at roughly half a second per GiB this is work for a thread that serves no packets.
     pub fn new(expected: usize, key: [u8; 32]) -> Self {
-        let count = expected.div_ceil(DESIGN).max(1);
-        Self { lines: (0..count).map(|_| Line::default()).collect(), key }
+        let lines: Box<[Line]> = (0..lines_for(expected)).map(|_| Line::default()).collect();
+        Self::over(Box::new(lines), key, 0)
+    }
+
+    /// A filter over memory that is all zero, or that was a filter's with the same key before.
+    /// `number` is what the shell knows it by.
+    ///
+    /// # Panics
+    /// If the memory has no line.
+    pub fn over(memory: Box<dyn Lines>, key: [u8; 32], number: u32) -> Self {
+        assert!(!memory.lines().is_empty(), "a filter has at least one line");
+        Self { memory, key, number }
+    }
+
+    /// Bytes of memory that a filter for `expected` packets takes.
+    pub const fn bytes_for(expected: usize) -> usize {
+        lines_for(expected) * size_of::<Line>()
     }
 
     /// Bytes that the filter takes.
-    pub const fn memory_bytes(&self) -> usize {
-        size_of_val::<[Line]>(&self.lines)
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(self.memory.lines())
+    }
+
+    /// What the shell knows the filter by.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Packets that the filter is made for.
+    pub fn capacity(&self) -> usize {
+        self.memory.lines().len() * DESIGN
     }
 
     /// Fingerprints in the filter: exact for up to 262,144 expected packets, beyond that an
     /// estimate from evenly spaced lines with a standard error of about 0.2 % at design load.
     /// Reads up to 1 MiB.
     pub fn len(&self) -> usize {
-        let step = self.lines.len().div_ceil(SAMPLE);
-        let sample = self.lines.iter().step_by(step);
+        let lines = self.memory.lines();
+        let sample = lines.iter().step_by(lines.len().div_ceil(SAMPLE));
         let looked_at = sample.len();
         let count: usize =
             sample.flat_map(|line| &line.0).map(|word| word::count(word.load(Relaxed))).sum();
-        (count as u128 * self.lines.len() as u128 / looked_at as u128) as usize
+        (count as u128 * lines.len() as u128 / looked_at as u128) as usize
     }
 
     /// Whether [`ReplayFilter::len`] is 0.
@@ -120,7 +186,7 @@ impl ReplayFilter {
 
     /// Says whether `tag` is new, and remembers it.
     pub fn check_and_set(&self, tag: &[u8; 32]) -> Verdict {
-        self.settle(self.spot(tag))
+        settle(self.memory.lines(), self.mark(tag))
     }
 
     /// Does [`ReplayFilter::check_and_set`] for each of `tags`, in order. The lines are fetched
@@ -130,58 +196,77 @@ impl ReplayFilter {
     /// # Panics
     /// If `tags` and `verdicts` differ in length.
     pub fn check_and_set_all(&self, tags: &[[u8; 32]], verdicts: &mut [Verdict]) {
+        self.check_and_mark_all(tags, verdicts, |_| {});
+    }
+
+    /// As [`ReplayFilter::check_and_set_all`], and hands on the marks of those that are new, by
+    /// which [`ReplayFilter::restore`] can remember them in another run.
+    ///
+    /// # Panics
+    /// If `tags` and `verdicts` differ in length.
+    pub fn check_and_mark_all(
+        &self,
+        tags: &[[u8; 32]],
+        verdicts: &mut [Verdict],
+        mut new: impl FnMut(Mark),
+    ) {
         assert_eq!(tags.len(), verdicts.len(), "one verdict per tag");
+        let lines = self.memory.lines();
         for (tags, verdicts) in tags.chunks(BATCH_MAX).zip(verdicts.chunks_mut(BATCH_MAX)) {
-            let spots: ArrayVec<Spot, BATCH_MAX> = tags.iter().map(|tag| self.spot(tag)).collect();
-            // A compare-and-swap waits for all loads before it: without this pass the misses would
-            // queue up behind each other.
-            let fetched = spots.iter().map(|spot| self.lines[spot.home].0[0].load(Relaxed));
-            black_box(fetched.fold(0, |all, word| all ^ word));
-            for (spot, verdict) in spots.into_iter().zip(verdicts) {
-                *verdict = self.settle(spot);
-            }
-        }
-    }
-
-    /// Home line and fingerprint of `tag`: the hash's first and second eight bytes, each scaled to
-    /// its range.
-    fn spot(&self, tag: &[u8; 32]) -> Spot {
-        let hash = blake3::keyed_hash(&self.key, tag);
-        let (halves, _) = hash.as_bytes().as_chunks::<8>();
-        let home = scale(u64::from_le_bytes(halves[0]), self.lines.len() as u64) as usize;
-        let print = 1 + scale(u64::from_le_bytes(halves[1]), word::PRINT_MAX);
-        Spot { home, print }
-    }
-
-    fn settle(&self, spot: Spot) -> Verdict {
-        let (before, from_home) = self.lines.split_at(spot.home);
-        for line in from_home.iter().chain(before).take(PROBE) {
-            for word in &line.0 {
-                if let Some(verdict) = settle_in(word, spot.print) {
-                    return verdict;
+            let marks: ArrayVec<Mark, BATCH_MAX> = tags.iter().map(|tag| self.mark(tag)).collect();
+            fetch(lines, &marks);
+            for (mark, verdict) in marks.into_iter().zip(verdicts) {
+                *verdict = settle(lines, mark);
+                if *verdict == Verdict::New {
+                    new(mark);
                 }
             }
         }
-        Verdict::Full
+    }
+
+    /// Remembers packets by the marks that they left in a filter of the same key; says how many
+    /// found no place.
+    pub fn restore(&self, marks: &[Mark]) -> usize {
+        let lines = self.memory.lines();
+        let mut homeless = 0;
+        for marks in marks.chunks(BATCH_MAX) {
+            fetch(lines, marks);
+            let full = |&&mark: &&Mark| settle(lines, mark) == Verdict::Full;
+            homeless += marks.iter().filter(full).count();
+        }
+        homeless
+    }
+
+    /// What the filter remembers of `tag`.
+    fn mark(&self, tag: &[u8; 32]) -> Mark {
+        let hash = blake3::keyed_hash(&self.key, tag);
+        let (halves, _) = hash.as_bytes().as_chunks::<8>();
+        Mark::of(u64::from_le_bytes(halves[0]), u64::from_le_bytes(halves[1]))
     }
 }
 
-/// The verdict on `print` if this word decides it; nothing if it is full of others.
-fn settle_in(word: &AtomicU64, print: u64) -> Option<Verdict> {
-    let mut read = word.load(Relaxed);
-    loop {
-        match word::find(read, print) {
-            Place::Here => return Some(Verdict::Seen),
-            Place::Full => return None,
-            Place::Empty(shift) => {
-                let wanted = read | print << shift;
-                match word.compare_exchange(read, wanted, Relaxed, Relaxed) {
-                    Ok(_) => return Some(Verdict::New),
-                    Err(changed) => read = changed,
-                }
-            }
-        }
+impl Drop for ReplayFilter {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
+}
+
+const fn lines_for(expected: usize) -> usize {
+    let count = expected.div_ceil(DESIGN);
+    if count == 0 { 1 } else { count }
+}
+
+/// Brings the home lines of `marks` into the cache. A compare-and-swap waits for all loads before
+/// it: without this pass the misses of a batch would queue up behind each other.
+fn fetch(lines: &[Line], marks: &[Mark]) {
+    let fetched = marks.iter().map(|mark| lines[mark.home(lines.len())].0[0].load(Relaxed));
+    black_box(fetched.fold(0, |all, word| all ^ word));
+}
+
+fn settle(lines: &[Line], mark: Mark) -> Verdict {
+    let (before, from_home) = lines.split_at(mark.home(lines.len()));
+    let reach = from_home.iter().chain(before).take(PROBE);
+    word::settle(reach.flat_map(|line| &line.0), mark.print())
 }
 
 /// `hash` scaled to `0..range`; uneven by at most `range / 2^64`.
@@ -191,6 +276,9 @@ const fn scale(hash: u64, range: u64) -> u64 {
 
 impl fmt::Debug for ReplayFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayFilter").field("lines", &self.lines.len()).finish_non_exhaustive()
+        f.debug_struct("ReplayFilter")
+            .field("number", &self.number)
+            .field("lines", &self.memory.lines().len())
+            .finish_non_exhaustive()
     }
 }

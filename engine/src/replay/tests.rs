@@ -19,11 +19,12 @@ fn tag(number: u64) -> [u8; 32] {
 
 /// Whether the filter holds a tag, read place by place; the slow twin of the look-up.
 fn holds(filter: &ReplayFilter, tag: &[u8; 32]) -> bool {
-    let spot = filter.spot(tag);
-    let prints = (spot.home..spot.home + PROBE.min(filter.lines.len()))
-        .flat_map(|line| &filter.lines[line % filter.lines.len()].0)
+    let (mark, lines) = (filter.mark(tag), filter.memory.lines());
+    let home = mark.home(lines.len());
+    let prints = (home..home + PROBE.min(lines.len()))
+        .flat_map(|line| &lines[line % lines.len()].0)
         .flat_map(|word| [0, 21, 42].map(|shift| word.load(Relaxed) >> shift & PRINT_MASK));
-    prints.take_while(|&print| print != 0).any(|print| print == spot.print)
+    prints.take_while(|&print| print != 0).any(|print| print == mark.print())
 }
 
 const PRINT_MASK: u64 = 0x1f_ffff;
@@ -122,10 +123,34 @@ fn a_tag_twice_in_a_batch_is_new_once() {
 fn another_key_is_another_filter() {
     let [one, two] = [[1; 32], [2; 32]].map(|key| ReplayFilter::new(1 << 16, key));
     let same = (0..1000).filter(|&number| {
-        let (a, b) = (one.spot(&tag(number)), two.spot(&tag(number)));
-        a.home == b.home || a.print == b.print
+        let (a, b) = (one.mark(&tag(number)), two.mark(&tag(number)));
+        a.home(1 << 12) == b.home(1 << 12) || a.print() == b.print()
     });
     assert!(same.count() < 10);
+}
+
+#[test]
+fn marks_restore_a_filter_of_any_size() {
+    let count = 1 << 12;
+    let tags: Vec<[u8; 32]> = (0..count as u64).map(tag).collect();
+    let (filter, mut marks) = (ReplayFilter::new(count, [6; 32]), Vec::new());
+    let mut verdicts = vec![Verdict::Full; count];
+    filter.check_and_mark_all(&tags, &mut verdicts, |mark| marks.push(mark));
+    let new = verdicts.iter().filter(|&&verdict| verdict == Verdict::New).count();
+    assert_eq!(marks.len(), new);
+    let saved: Vec<u64> = marks.iter().map(|mark| mark.bits()).collect();
+    let marks: Vec<Mark> = saved.iter().filter_map(|&bits| Mark::from_bits(bits)).collect();
+    assert_eq!(marks.len(), new);
+    for expected in [count, 3 * count, count * 3 / 4] {
+        let again = ReplayFilter::new(expected, [6; 32]);
+        assert_eq!(again.restore(&marks), 0);
+        again.check_and_set_all(&tags, &mut verdicts);
+        assert!(verdicts.iter().all(|&verdict| verdict == Verdict::Seen), "{expected}");
+        assert_eq!(again.restore(&marks), 0, "twice is once");
+    }
+    let small = ReplayFilter::new(count / 2, [6; 32]);
+    assert!(small.restore(&marks) > 0, "half of the room is not enough");
+    assert_eq!(Mark::from_bits(0xffff_ffff_ffe0_0000), None);
 }
 
 proptest! {

@@ -2,12 +2,58 @@
 //!
 //! Invariant: behind an empty place of a word there are only empty places.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Verdict;
+
 /// Bits of a fingerprint.
 const BITS: u32 = 21;
 /// Fingerprints in a word.
 pub(super) const PLACES: usize = (u64::BITS / BITS) as usize;
 /// The largest fingerprint, and a place with all bits set. 0 stands for an empty place.
 pub(super) const PRINT_MAX: u64 = (1 << BITS) - 1;
+
+/// A word that several threads share. The model checker brings its own.
+pub(super) trait Shared {
+    fn read(&self) -> u64;
+    /// Writes `wanted` if the word still is `read`; says what it is instead if not.
+    fn change(&self, read: u64, wanted: u64) -> Result<u64, u64>;
+}
+
+impl Shared for AtomicU64 {
+    fn read(&self) -> u64 {
+        self.load(Relaxed)
+    }
+
+    fn change(&self, read: u64, wanted: u64) -> Result<u64, u64> {
+        self.compare_exchange(read, wanted, Relaxed, Relaxed)
+    }
+}
+
+/// Looks for `print` in `words`, in order, and puts it into the first empty place if it is not
+/// there.
+pub(super) fn settle<'a, W: Shared + 'a>(
+    words: impl IntoIterator<Item = &'a W>,
+    print: u64,
+) -> Verdict {
+    let verdict = words.into_iter().find_map(|word| settle_in(word, print));
+    verdict.unwrap_or(Verdict::Full)
+}
+
+/// The verdict on `print` if this word decides it; nothing if it is full of others.
+fn settle_in(word: &impl Shared, print: u64) -> Option<Verdict> {
+    let mut read = word.read();
+    loop {
+        match find(read, print) {
+            Place::Here => return Some(Verdict::Seen),
+            Place::Full => return None,
+            Place::Empty(shift) => match word.change(read, read | print << shift) {
+                Ok(_) => return Some(Verdict::New),
+                Err(changed) => read = changed,
+            },
+        }
+    }
+}
 
 /// What a word says about a fingerprint.
 #[derive(Debug, PartialEq, Eq)]

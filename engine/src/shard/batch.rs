@@ -7,7 +7,7 @@ use super::{Delivery, FinalHops, NodeKey, Ready, Shard, Sink};
 use crate::counters::DropReason;
 use crate::egress::PeerId;
 use crate::limits::{BATCH_MAX, DELAY_MAX};
-use crate::replay::Verdict;
+use crate::replay::{Mark, Verdict};
 use crate::sphinx::{KeyChoice, Opened, Rejected, Route};
 use crate::units::{Span, Time};
 use crate::wire::address;
@@ -39,7 +39,11 @@ impl Shard {
         }
         self.counters.batches += 1;
         self.counters.batched += batch.len() as u64;
-        let fates = self.peel(&batch, now);
+        self.histograms.batch_size.note(batch.len());
+        for ready in &batch {
+            self.histograms.batch_wait.note(now.since(ready.at));
+        }
+        let fates = self.peel(&batch, now, sink);
         for (ready, fate) in batch.into_iter().zip(fates) {
             self.dispose(ready, fate, sink);
         }
@@ -47,7 +51,12 @@ impl Shard {
 
     /// Opens the batch, checks for replays, decides each packet's fate and strips those that go
     /// on. A replayed packet buys no payload decryption.
-    fn peel(&mut self, batch: &PerPacket<Ready>, now: Time) -> PerPacket<Fate> {
+    fn peel(
+        &mut self,
+        batch: &PerPacket<Ready>,
+        now: Time,
+        sink: &mut impl Sink,
+    ) -> PerPacket<Fate> {
         let Self { pool, peeler, keys, egress, counters, final_hops, .. } = self;
         let keys: PerPacket<Candidates<'_>> = batch
             .iter()
@@ -62,7 +71,11 @@ impl Shard {
             .collect();
         let mut packets = pool.packets_mut(batch.iter().map(|ready| &ready.arrival.slot));
         let opened = peeler.open(&mut packets, &choices);
-        let replayed = replays(opened, &keys);
+        let replayed = replays(opened, &keys, |key, marks| {
+            if !sink.remember(&key.replay, marks) {
+                counters.replay_unsaved += marks.len() as u64;
+            }
+        });
         let mut fates: PerPacket<Fate> = ArrayVec::new();
         for ((opened, replayed), ready) in opened.iter().zip(replayed).zip(batch) {
             let fate = match (opened, replayed) {
@@ -135,10 +148,12 @@ const fn rejection(reason: Rejected) -> DropReason {
 /// Marks the packets of a batch as seen, each under the key that opened it, and gives a reason to
 /// drop those that were seen before. Comes after the MAC check: forged packets leave no trace.
 ///
-/// One look-up for all packets of a key, so that the cache misses of a batch overlap.
+/// One look-up for all packets of a key, so that the cache misses of a batch overlap; `remember`
+/// takes the new marks of each key.
 fn replays(
     opened: &[Result<Opened, Rejected>],
     keys: &[Candidates<'_>],
+    mut remember: impl FnMut(&NodeKey, &[Mark]),
 ) -> PerPacket<Option<DropReason>> {
     let used = |lane: usize| -> Option<(&NodeKey, &[u8; 32])> {
         let opened = opened[lane].as_ref().ok()?;
@@ -154,8 +169,13 @@ fn replays(
         let tags: PerPacket<[u8; 32]> =
             lanes.iter().filter_map(|&lane| used(lane)).map(|(_, tag)| *tag).collect();
         let mut verdicts = [Verdict::Full; BATCH_MAX];
-        key.replay.check_and_set_all(&tags, &mut verdicts[..tags.len()]);
-        for (&lane, verdict) in lanes.iter().zip(verdicts) {
+        let mut marks: PerPacket<Mark> = ArrayVec::new();
+        let verdicts = &mut verdicts[..tags.len()];
+        key.replay.check_and_mark_all(&tags, verdicts, |mark| marks.push(mark));
+        if !marks.is_empty() {
+            remember(key, &marks);
+        }
+        for (&lane, verdict) in lanes.iter().zip(&*verdicts) {
             reasons[lane] = match verdict {
                 Verdict::New => None,
                 Verdict::Seen => Some(DropReason::Replay),

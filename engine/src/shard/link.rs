@@ -11,6 +11,7 @@ use crate::egress::PeerId;
 use crate::intake::Intake;
 use crate::limits::SEND_MAX;
 use crate::pool::{Pool, Slot};
+use crate::replay::{Mark, ReplayFilter};
 use crate::units::Time;
 
 /// How long a link may wait for something to happen.
@@ -70,8 +71,8 @@ pub trait Link {
     fn room(&mut self, peer: PeerId, address: SocketAddr, now: Time) -> usize;
 
     /// Takes packets for `peer`, at most as many as [`Link::room`] said. A frame is the packet and
-    /// the `front` bytes before it.
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool);
+    /// the `front` bytes before it; the link may encrypt it where it lies.
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool);
 
     /// A slot that the link is done with, if there is one.
     fn completed(&mut self) -> Option<Completion>;
@@ -99,10 +100,18 @@ pub struct Delivery<'a> {
     pub arrived: Time,
 }
 
-/// Takes the messages that end at this node.
+/// What a shard hands out besides packets: the messages that end at this node, and what must
+/// outlive it.
 pub trait Sink {
-    /// Takes one; says whether it was a message that this role serves.
+    /// Takes a message; says whether it was one that this role serves.
     fn deliver(&mut self, delivery: Delivery<'_>) -> bool;
+
+    /// Takes the marks that accepted packets left in `filter`, once per batch and key; says whether
+    /// they will be saved. It must not wait. Who saves nothing has nothing to do.
+    fn remember(&mut self, filter: &ReplayFilter, marks: &[Mark]) -> bool {
+        let _ = (filter, marks);
+        true
+    }
 }
 
 /// The clock of the shell that drives a shard.

@@ -1,6 +1,6 @@
 //! The shard: one core's share of a node, behind five verbs.
 //!
-//! `ingest` takes what arrived, `step` opens and strips a batch and turns the wheel, `depart` hands
+//! `ingest` takes what arrived, `step` opens and strips a batch, `depart` turns the wheel and hands
 //! over what is due, `reclaim` takes slots back, `deadline` says when to come again. A shell calls
 //! them in that order, once a turn ([`turn`]).
 //!
@@ -26,6 +26,7 @@ use chacha20::rand_core::SeedableRng;
 use crate::counters::{Counters, DropReason};
 use crate::crypto::Kernels;
 use crate::egress::{Egress, PeerId};
+use crate::histogram::Histograms;
 use crate::intake::{Arrival, Inbox, Intake};
 use crate::limits::{BATCH_MAX, DUE_MAX, READY_MAX};
 use crate::pool::{Capacity, Pool, Slot};
@@ -84,7 +85,11 @@ pub struct Shard {
     bound_for: Box<[Option<PeerId>]>,
     egress: Egress,
     in_flight: usize,
+    /// Whether a next hop got as much as one send holds. The link may take more at once, and need
+    /// not say so.
+    cut_short: bool,
     counters: Counters,
+    histograms: Histograms,
     random: ChaCha8Rng,
     batch: usize,
     frames: FrameVersion,
@@ -131,7 +136,9 @@ impl Shard {
             bound_for: vec![None; capacity].into_boxed_slice(),
             egress: Egress::new(capacity),
             in_flight: 0,
+            cut_short: false,
             counters: Counters::default(),
+            histograms: Histograms::default(),
             random: ChaCha8Rng::from_seed(config.seed),
             batch: config.batch,
             frames: config.frames,
@@ -152,31 +159,35 @@ impl Shard {
         assert!(self.ready.len() <= READY_MAX, "a link put in more than the inbox had room for");
     }
 
-    /// Runs a batch if it is full, or if nothing new came; then turns the wheel to `now` and lets
-    /// go of what has waited too long for its next hop.
-    pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
-        if self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty()) {
+    /// Runs a batch if it is full, or if nothing new came; says whether one ran, which takes time.
+    pub fn step(&mut self, now: Time, sink: &mut impl Sink) -> bool {
+        let due = self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty());
+        if due {
             self.run_batch(now, sink);
         }
+        due
+    }
+
+    /// Turns the wheel to `now`, lets go of what has waited too long for its next hop, and hands
+    /// over the rest, peer by peer, as much as the link has room for.
+    pub fn depart(&mut self, now: Time, link: &mut impl Link) {
+        self.cut_short = false;
         self.turn_wheel(now);
         while let Some(slot) = self.egress.pop_expired(now) {
             self.drop_slot(slot, DropReason::PeerUnreachable);
         }
-    }
-
-    /// Hands over queued packets, peer by peer, as much as the link has room for.
-    pub fn depart(&mut self, now: Time, link: &mut impl Link) {
         for _ in 0..self.egress.waiting() {
             let Some((peer, address)) = self.egress.rotate() else { return };
             let room = link.room(peer, address, now);
             let mut packets = Outgoing::new();
             while packets.len() < room.min(packets.capacity()) {
                 let Some(slot) = self.egress.pop(peer) else { break };
+                self.histograms.lateness.note(now.since(self.wheel.deadline(&slot)));
                 packets.push(slot);
             }
             if !packets.is_empty() {
                 self.in_flight += packets.len();
-                link.send(peer, packets, self.frames.header_len(), &self.pool);
+                link.send(peer, packets, self.frames.header_len(), &mut self.pool);
             }
         }
     }
@@ -194,7 +205,7 @@ impl Shard {
 
     /// When the shard must be stepped again at the latest.
     pub fn deadline(&self) -> Wait {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || self.cut_short {
             return Wait::No;
         }
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
@@ -210,6 +221,21 @@ impl Shard {
     /// What it has counted so far.
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What it has measured so far.
+    pub const fn histograms(&self) -> &Histograms {
+        &self.histograms
+    }
+
+    /// Slots that are free, by size.
+    pub fn pool_free(&self) -> Capacity {
+        self.pool.free_by_size()
+    }
+
+    /// Next hops that it knows at present.
+    pub const fn next_hops(&self) -> usize {
+        self.egress.known()
     }
 
     /// Where its packets are.

@@ -41,7 +41,7 @@ impl Peeler {
             scratch.points[row].copy_from_slice(&packets[lane][ALPHA]);
         }
         let products = &mut scratch.products[..count];
-        (self.kernels.x25519)(&scratch.scalars[..count], &scratch.points[..count], products);
+        self.kernels.multiply(&scratch.scalars[..count], &scratch.points[..count], products);
         for (&lane, alpha) in lanes.iter().zip(&*products) {
             packets[lane][ALPHA].copy_from_slice(alpha);
         }

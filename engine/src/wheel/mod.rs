@@ -175,6 +175,14 @@ impl Wheel {
         limit - left
     }
 
+    /// The deadline with which `slot` was last inserted, whether it is in the wheel or has left it.
+    ///
+    /// # Panics
+    /// If the slot comes from a larger pool than the wheel was made for.
+    pub fn deadline(&self, slot: &Slot) -> Time {
+        self.links[slot.index()].deadline
+    }
+
     /// When the next turn is needed; in the past if something is due already. It may find nothing
     /// to take out then, when it is a coarse bucket's time that begins.
     pub fn next_deadline(&self) -> Option<Time> {

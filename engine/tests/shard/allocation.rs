@@ -35,7 +35,7 @@ impl Link for Bare<'_> {
         SEND_MAX
     }
 
-    fn send(&mut self, _peer: PeerId, packets: Outgoing, _front: usize, _pool: &Pool) {
+    fn send(&mut self, _peer: PeerId, packets: Outgoing, _front: usize, _pool: &mut Pool) {
         self.forwarded += packets.len();
         self.completed.extend(packets.into_iter().map(|slot| Completion { slot, sent: true }));
     }
@@ -73,7 +73,7 @@ fn packets_pass_without_allocation() {
     let mut run = |turns: u64, link: &mut Bare<'_>| {
         for _ in 0..turns {
             clock.0.set(clock.0.get().after(Span::from_millis(1)));
-            let Ok(()) = turn(&mut shard, link, &mut sink, &clock);
+            let Ok(_) = turn(&mut shard, link, &mut sink, &clock);
         }
     };
     // The first packets make the entry of their next hop, which is the one thing that may allocate.

@@ -53,7 +53,7 @@ impl Link for Straight {
         if self.stalled { 0 } else { SEND_MAX }
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
         let (_, to) = self.peers.iter().find(|(known, _)| *known == peer).unwrap();
         for slot in packets {
             self.sent.push((*to, pool.framed(&slot, front).to_vec()));

@@ -26,10 +26,9 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams, readable};
-use crate::line::{Close, Line, Parts, Timers, span};
+use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::pace::{Hold, Pace, sleep};
 use crate::peers::{Ask, Peers};
-use crate::sending::Sending;
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
 use crate::waker::Waker;
@@ -185,9 +184,8 @@ impl Link for EpollLink {
         0
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
-        let sending = Sending::new(packets, front, pool);
-        self.start_sending(peer, sending, pool);
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
+        self.start_sending(peer, packets, front, pool);
     }
 
     fn completed(&mut self) -> Option<Completion> {
@@ -204,6 +202,10 @@ impl Link for EpollLink {
 }
 
 impl Line for EpollLink {
+    fn connections(&self) -> Connections {
+        Connections { inbound: self.inbound.len(), outbound: self.outbound.len() }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
     }

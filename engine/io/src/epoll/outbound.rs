@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use phix_engine::egress::PeerId;
-use phix_engine::pool::Pool;
+use phix_engine::pool::{Margins, Pool};
+use phix_engine::shard::Outgoing;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_error;
@@ -77,7 +78,14 @@ impl EpollLink {
         }
     }
 
-    pub(super) fn start_sending(&mut self, peer: PeerId, sending: Sending, pool: &Pool) {
+    pub(super) fn start_sending(
+        &mut self,
+        peer: PeerId,
+        packets: Outgoing,
+        front: usize,
+        pool: &mut Pool,
+    ) {
+        let sending = Sending::new(packets, Margins { front, tail: 0 }, pool);
         let Some(key) = self.peers.ready(peer) else {
             return sending.finish(&mut self.timers.completed);
         };

@@ -30,7 +30,7 @@ use phix_engine::units::Time;
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
-use crate::line::{Close, Line, Parts, Timers, span};
+use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::pace::{Hold, Pace};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
@@ -277,7 +277,7 @@ impl Link for UringLink {
         0
     }
 
-    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &Pool) {
+    fn send(&mut self, peer: PeerId, packets: Outgoing, front: usize, pool: &mut Pool) {
         let result = self.start_sending(peer, packets, front, pool);
         self.keep_error(result);
     }
@@ -298,6 +298,11 @@ impl Link for UringLink {
 }
 
 impl Line for UringLink {
+    fn connections(&self) -> Connections {
+        let inbound = self.inbound;
+        Connections { inbound, outbound: self.connections.len() - inbound - self.leaving }
+    }
+
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
     }

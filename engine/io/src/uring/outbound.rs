@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use phix_engine::egress::PeerId;
-use phix_engine::pool::Pool;
+use phix_engine::pool::{Margins, Pool};
 use phix_engine::shard::Outgoing;
 
 use super::message::Message;
@@ -54,9 +54,9 @@ impl UringLink {
         peer: PeerId,
         packets: Outgoing,
         front: usize,
-        pool: &Pool,
+        pool: &mut Pool,
     ) -> io::Result<()> {
-        let sending = Sending::new(packets, front, pool);
+        let sending = Sending::new(packets, Margins { front, tail: 0 }, pool);
         let key = self.peers.ready(peer);
         let Some((key, message)) = key.and_then(|key| Some((key, self.message(key)?))) else {
             sending.finish(&mut self.timers.completed);

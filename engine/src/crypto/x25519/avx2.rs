@@ -9,6 +9,9 @@ use super::lanes::{Float, LANES_MAX, Lanes};
 use super::{X25519, batch};
 use crate::cpu::Avx2;
 
+/// Lanes of a vector.
+pub(crate) const LANES: usize = 4;
+
 /// This tier's kernel, for who has asked the CPU.
 pub(crate) fn kernel(_: Avx2) -> X25519 {
     x25519
@@ -62,7 +65,7 @@ impl Ymm {
 }
 
 impl Lanes for Ymm {
-    const WIDTH: usize = 4;
+    const WIDTH: usize = LANES;
     type Mask = Self;
 
     #[inline(always)]

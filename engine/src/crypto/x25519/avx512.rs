@@ -8,6 +8,9 @@ use super::lanes::{LANES_MAX, Lanes, Madd52};
 use super::{X25519, batch};
 use crate::cpu::Avx512;
 
+/// Lanes of a vector.
+pub(crate) const LANES: usize = 8;
+
 /// This tier's kernel, for who has asked the CPU.
 pub(crate) fn kernel(_: Avx512) -> X25519 {
     x25519
@@ -38,7 +41,7 @@ macro_rules! op {
 }
 
 impl Lanes for Zmm {
-    const WIDTH: usize = 8;
+    const WIDTH: usize = LANES;
     type Mask = __mmask8;
 
     #[inline(always)]

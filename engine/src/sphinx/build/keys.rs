@@ -30,7 +30,7 @@ impl Builder {
         }
         let rows = jobs.len();
         let alphas = &mut scratch.products[..rows];
-        (kernels.x25519)(&scratch.scalars[..rows], &scratch.points[..rows], alphas);
+        kernels.multiply(&scratch.scalars[..rows], &scratch.points[..rows], alphas);
         for (job, alpha) in jobs.iter_mut().zip(&*alphas) {
             job.packet[ALPHA].copy_from_slice(alpha);
         }
@@ -44,7 +44,7 @@ impl Builder {
                 scratch.points[row] = job.request.route[hop].public_key;
             }
             let shared = &mut scratch.products[..rows];
-            (kernels.x25519)(&scratch.scalars[..rows], &scratch.points[..rows], shared);
+            kernels.multiply(&scratch.scalars[..rows], &scratch.points[..rows], shared);
             (kernels.expand)(shared, &mut scratch.keys[hop][..rows]);
         }
     }
