@@ -108,7 +108,7 @@ impl UringLink {
         // A connection that is being closed keeps its place for a moment beside the new one.
         let places = parts.connections_max + LEAVING_MAX + 2 * PEERS_MAX;
         Ok(Self {
-            ring: Ring::new(places)?,
+            ring: Ring::new(places, probe::bundles())?,
             listener: Some(parts.listener),
             accepting: false,
             waker: parts.waker,

@@ -67,12 +67,24 @@ pub(super) struct Event {
     pub(super) message: Option<Box<Message>>,
 }
 
+/// What a completion says beyond its first buffer.
+#[derive(Clone, Copy)]
+struct Bundle {
+    key: Key,
+    left: usize,
+    more: bool,
+}
+
 /// A ring with its buffers and what is lent to the kernel.
 pub(super) struct Ring {
     ring: IoUring,
     buffers: Buffers,
     held: Box<[Option<Box<Message>>]>,
     reaped: VecDeque<cqueue::Entry>,
+    /// The rest of a completion that is about several buffers.
+    bundle: Option<Bundle>,
+    /// Whether one completion may be about several buffers.
+    bundles: bool,
     under_way: usize,
     given_up: bool,
 }
@@ -84,19 +96,30 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring for keys whose places are below `places`.
-    pub(super) fn new(places: usize) -> Result<Self, Failure> {
+    /// A ring for keys whose places are below `places`. With `bundles` one receive may fill several
+    /// buffers, if the kernel says that it can do so.
+    pub(super) fn new(places: usize, bundles: bool) -> Result<Self, Failure> {
         let ring = build().map_err(Failure::of("io_uring_setup was refused"))?;
-        Self::with(ring, places)
+        Self::with(ring, places, bundles)
     }
 
-    fn with(ring: IoUring, places: usize) -> Result<Self, Failure> {
+    fn with(ring: IoUring, places: usize, bundles: bool) -> Result<Self, Failure> {
+        let bundles = bundles && ring.params().is_feature_recvsend_bundle();
         let buffers = Buffers::new();
         let what = "io_uring_register of a buffer ring, which Linux has since 5.19, was refused";
         buffers.register(&ring).map_err(Failure::of(what))?;
         let held = (0..places).map(|_| None).collect();
         let reaped = VecDeque::with_capacity(COMPLETIONS as usize);
-        Ok(Self { ring, buffers, held, reaped, under_way: 0, given_up: false })
+        Ok(Self {
+            ring,
+            buffers,
+            held,
+            reaped,
+            bundle: None,
+            bundles,
+            under_way: 0,
+            given_up: false,
+        })
     }
 
     /// Accepts connections until told otherwise.
@@ -113,7 +136,11 @@ impl Ring {
 
     /// Receives into the ring's buffers until there is none left or the stream ends.
     pub(super) fn receive(&mut self, key: Key, from: BorrowedFd<'_>) -> io::Result<()> {
-        let receive = opcode::RecvMulti::new(raw(from), GROUP).build();
+        let receive = if self.bundles {
+            opcode::RecvMultiBundle::new(raw(from), GROUP).build()
+        } else {
+            opcode::RecvMulti::new(raw(from), GROUP).build()
+        };
         self.push(receive, Op::Receive, key)
     }
 
@@ -200,6 +227,9 @@ impl Ring {
 
     /// The next event that [`Ring::enter`] brought.
     pub(super) fn next(&mut self) -> Option<Event> {
+        if let Some(bundle) = self.bundle.take() {
+            return Some(self.unbundle(bundle, None));
+        }
         let entry = self.reaped.pop_front()?;
         let (tag, key) = Key::unpack(entry.user_data());
         let op = Op::ALL.into_iter().find(|&op| op as u8 == tag).expect("a tag that was given");
@@ -209,17 +239,34 @@ impl Ring {
         if !more {
             self.under_way -= 1;
         }
-        let filled = cqueue::buffer_select(entry.flags()).map(|id| {
-            self.buffers.taken();
-            Filled::new(id, result.as_ref().copied().unwrap_or(0))
-        });
+        if let (Some(first), Ok(left)) = (cqueue::buffer_select(entry.flags()), &result) {
+            return Some(self.unbundle(Bundle { key, left: *left, more }, Some(first)));
+        }
         let accepted = (op == Op::Accept && code >= 0).then(|| {
             // SAFETY: a successful accept hands a new descriptor to us alone, once.
             unsafe { OwnedFd::from_raw_fd(code) }
         });
         let lent = matches!(op, Op::Connect | Op::Send);
         let message = if lent { self.held[key.index()].take() } else { None };
-        Some(Event { op, key, result, more, accepted, filled, message })
+        Some(Event { op, key, result, more, accepted, filled: None, message })
+    }
+
+    /// The event of one buffer; those that follow it are events of their own.
+    fn unbundle(&mut self, bundle: Bundle, first: Option<u16>) -> Event {
+        let Bundle { key, left, more } = bundle;
+        let filled = self.buffers.taken(first, left);
+        let len = filled.len();
+        let rest = left - len;
+        self.bundle = (rest > 0).then_some(Bundle { key, left: rest, more });
+        Event {
+            op: Op::Receive,
+            key,
+            result: Ok(len),
+            more: more || rest > 0,
+            accepted: None,
+            filled: Some(filled),
+            message: None,
+        }
     }
 
     /// Ends all operations and throws their events away, for `limit` at most. True if the kernel
@@ -245,6 +292,10 @@ impl Ring {
             self.given_up = entered.is_err() || now >= end;
         }
         false
+    }
+
+    pub(super) const fn bundles(&self) -> bool {
+        self.bundles
     }
 
     pub(super) const fn buffers(&self) -> &Buffers {
@@ -347,7 +398,7 @@ mod tests {
 
     /// A ring, unless this machine has none, which the tests of the links say aloud.
     fn ring() -> Option<Ring> {
-        super::super::self_test().is_ok().then(|| Ring::new(1).unwrap())
+        super::super::self_test().is_ok().then(|| Ring::new(1, false).unwrap())
     }
 
     #[test]
@@ -383,7 +434,7 @@ mod tests {
         let buffers = Buffers::new();
         let ring = build().unwrap();
         buffers.register(&ring).unwrap();
-        let error = io::Error::from(Ring::with(ring, 1).unwrap_err()).to_string();
+        let error = io::Error::from(Ring::with(ring, 1, false).unwrap_err()).to_string();
         assert!(error.contains("buffer ring") && error.contains("refused ("), "{error}");
     }
 }

@@ -6,5 +6,6 @@ mod connections;
 mod forwarding;
 mod next_hops;
 mod patience;
+mod relay;
 mod shards;
 mod stopping;
