@@ -3,9 +3,10 @@
 //! A route comes from a [`topology`], a [`packet`] carries a message along it, a [`sender`] puts
 //! packets on the wire at the times that a schedule names, and a [`tally`] of self-checking
 //! [`probe`]s says what became of them, with [`stats`] and a [`plot`] to set it beside theory.
-//! [`load`] builds packets in advance for a [`schedule`]; [`keyfile`] keeps private keys, [`files`]
-//! opens what people name, [`message`] shows what arrived, [`progress`] what goes on, and [`cli`]
-//! is the program.
+//! [`load`] builds packets in advance for a [`schedule`]; [`tester`] offers packets to nodes as
+//! fast as sockets allow and accounts for each; [`keyfile`] keeps private keys, [`files`] opens
+//! what people name, [`message`] shows what arrived, [`progress`] what goes on, and [`cli`] is the
+//! program.
 
 pub mod cli;
 pub mod files;
@@ -20,4 +21,5 @@ pub mod schedule;
 pub mod sender;
 pub mod stats;
 pub mod tally;
+pub mod tester;
 pub mod topology;

@@ -47,6 +47,8 @@ fn mix(seed: u8) -> Server {
         link: LinkChoice::Auto,
         source: None,
         connections_max: 64,
+        peers: phix_io::PeerLimits::default(),
+        noise: phix_io::noise::Noise::default(),
         drain: Duration::ZERO,
         shard: Config {
             capacity: [64; 5],

@@ -45,11 +45,13 @@ reasons! {
     NextHopMalformed = "next_hop_malformed";
     /// The next hop's address is one that packets are never sent to.
     NextHopRefused = "next_hop_refused";
+    /// The next hop is none of those that this node may send to.
+    NextHopUnknown = "next_hop_unknown";
     /// The packet ends here, and this node delivers nothing.
     FinalHopRefused = "final_hop_refused";
     /// The packet ends here, and what it carries is not a message.
     PayloadMalformed = "payload_malformed";
-    /// The shard knows as many next hops as it can.
+    /// All places of next hops that this one could have were taken.
     PeerTableFull = "peer_table_full";
     /// The queue to the next hop was full.
     PeerQueueFull = "peer_queue_full";
@@ -126,10 +128,20 @@ counts! {
     accepted = "connections_accepted";
     /// Connections refused because the shard had as many as it may.
     refused = "connections_refused";
+    /// Connections refused because their source had as many as it may.
+    refused_source = "connections_refused_source";
     /// Connections closed because their bytes were not frames.
     malformed = "connections_malformed";
     /// Connections that ended in the middle of a frame.
     truncated = "connections_truncated";
+    /// Handshakes of Noise that both ends completed.
+    noise_handshakes = "noise_handshakes";
+    /// Handshakes of Noise that failed, or were not over in time.
+    noise_failed = "noise_handshakes_failed";
+    /// Connections closed because a record in Noise was not what the other end sealed.
+    forged = "connections_forged";
+    /// Connections refused, or not made, because the other node's Noise key is not known.
+    plain_refused = "connections_plain_refused";
 }
 
 impl Counters {

@@ -24,6 +24,12 @@ pub const DUE_MAX: usize = 1024;
 /// Next hops that one shard knows at a time.
 pub const PEERS_MAX: usize = 1024;
 
+/// How many of these may be ones that no connection has led to yet, where senders name any address.
+pub const STRANGERS_MAX: usize = PEERS_MAX / 4;
+
+/// How many of these may be ports of one host, where senders name any address.
+pub const PEERS_PER_HOST_MAX: usize = PEERS_MAX / 16;
+
 /// Packets that wait for one next hop, at most; the newest is dropped beyond that.
 pub const PEER_QUEUE_MAX: usize = 2048;
 

@@ -5,11 +5,14 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
+use phix_engine::egress::NextHops;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
+use crate::metrics;
+use crate::next_hops;
 use crate::place::{self, Place};
 use crate::server;
 use crate::settings::{Effective, Settings};
@@ -46,6 +49,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
+        next_hops(&place),
+        metrics(settings.metrics.get()),
         memory(settings),
         Ok(files(settings)),
     ];
@@ -112,6 +117,23 @@ fn source(address: Option<IpAddr>) -> Result<String, Fault> {
     phix_io::check_source(address)
         .map(|()| shown)
         .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+/// Whether it is known where packets may go.
+fn next_hops(place: &Place) -> Result<String, Fault> {
+    Ok(match next_hops::load(place)? {
+        NextHops::Any => "next hops     any address that a packet names".into(),
+        NextHops::Only(known) => format!("next hops     {} addresses, no others", known.len()),
+    })
+}
+
+/// Whether metrics could be shown on `address`, where one is set.
+fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
+    let Some(address) = address else { return Ok("metrics       off".into()) };
+    metrics::listen(address)?;
+    let warning = metrics::warning(address);
+    let warning = warning.map_or_else(String::new, |warning| format!("\n{warning}"));
+    Ok(format!("metrics       {address} is free{warning}"))
 }
 
 /// Whether the machine has the memory that the settings lead to.

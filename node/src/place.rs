@@ -47,8 +47,13 @@ impl Place {
 
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
+        self.resolve(&self.settings.keys_dir)
+    }
+
+    /// A path of a setting; a relative one starts at the directory of the configuration file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
         let base = self.config.parent().unwrap_or_else(|| Path::new(""));
-        base.join(&self.settings.keys_dir)
+        base.join(path)
     }
 }
 

@@ -40,6 +40,7 @@ pub fn account(counters: &Counters, abandoned: u64, took: Duration) -> String {
     row("connections accepted", counters.accepted);
     for (name, count) in [
         ("connections refused", counters.refused),
+        ("refused: too many of one", counters.refused_source),
         ("closed: not frames", counters.malformed),
         ("cut off within a frame", counters.truncated),
     ] {

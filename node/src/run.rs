@@ -1,5 +1,7 @@
 //! `phix-node run`: the node itself, from its first line to its report.
 
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Command};
@@ -8,10 +10,12 @@ use phix_io::Server;
 
 use crate::cli::say;
 use crate::fault::Fault;
+use crate::faults::Faults;
 use crate::keys::{self, NodeKeys};
+use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::settings::Settings;
-use crate::{check, machine, notify, report, server};
+use crate::{check, machine, next_hops, notify, report, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -20,6 +24,10 @@ const TEACH: &str = "\
 Runs until SIGTERM or SIGINT. It then takes no more packets, sends what comes due within the time
 that `drain` gives, and prints what was received, sent on and dropped, by reason. Under systemd use
 Type=notify.
+
+With `metrics` set to an address it shows there how it fares: /metrics for Prometheus and for
+`phix-node top`, /livez and /readyz for those who watch over it. What goes wrong again and again is
+said in one line a minute, with what to do about it.
 
 Examples:
   phix-node run --dir /var/lib/phix
@@ -47,17 +55,39 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
-    let server = server::start(settings, &keys)?;
-    say(first_line(settings, &keys, &server, &server::kernels(settings.crypto)?));
+    let listener = settings.metrics.get().map(metrics::listen).transpose()?;
+    let kernels = server::kernels(settings.crypto)?;
+    let next_hops = next_hops::load(&place)?;
+    let server = server::start(settings, &keys, next_hops)?;
+    let link = server.link().kind.name().to_owned();
+    let shown =
+        Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
+    let endpoint = listener.map(|listener| show(listener, &shown)).transpose()?;
+    say(first_line(settings, &keys, &server, &kernels));
+    if let Some(endpoint) = &endpoint {
+        say(format_args!("metrics on http://{}/metrics", endpoint.address()));
+        metrics::warning(endpoint.address()).into_iter().for_each(say);
+    }
     notify::tell("READY=1");
     let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));
     notify::tell("STOPPING=1");
+    shown.leave();
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
     failed.or(stopped.failed).map_or(Ok(()), |what| {
         Err(Fault::broken(format!(
             "a shard broke ({what}): the node has stopped, start it again and report this."
         )))
+    })
+}
+
+/// Starts to show metrics.
+fn show(listener: TcpListener, shown: &Arc<Shown>) -> Result<Endpoint, Fault> {
+    Endpoint::start(listener, Arc::clone(shown)).map_err(|error| {
+        Fault::refused(format!(
+            "metrics cannot be served ({error}): see that the system allows this user more \
+             threads and open files, or set --metrics to off."
+        ))
     })
 }
 
@@ -82,6 +112,7 @@ fn watch(
     stop: &phix_io::StopSignal,
     interval: Option<Duration>,
 ) -> Option<String> {
+    let mut faults = Faults::default();
     let mut next = interval.map(|interval| Instant::now() + interval);
     loop {
         if stop.wait(WATCH) {
@@ -91,6 +122,7 @@ fn watch(
             return Some(what);
         }
         let now = Instant::now();
+        faults.look(&server.counters(), now).into_iter().for_each(say);
         if let (Some(time), Some(interval)) = (next, interval)
             && now >= time
         {

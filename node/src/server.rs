@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use phix_engine::crypto::{Kernels, PORTABLE};
+use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{self, FinalHops, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::crypto::tiers;
-use phix_io::{LinkPlan, Server, ServerConfig};
+use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -54,11 +55,11 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts a mix node.
+/// Starts a mix node that sends to `next_hops`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
-pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
+pub fn start(settings: &Settings, keys: &NodeKeys, next_hops: NextHops) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
@@ -66,6 +67,14 @@ pub fn start(settings: &Settings, keys: &NodeKeys) -> Result<Server, Fault> {
         link: settings.link,
         source: settings.source.get(),
         connections_max: settings.connections_max.size(),
+        peers: PeerLimits {
+            connections: settings
+                .connections_per_source
+                .get()
+                .map_or(usize::MAX, |count| count.size()),
+            next_hops,
+        },
+        noise: phix_io::noise::Noise::default(),
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };

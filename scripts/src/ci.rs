@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{layers, licences, tidy};
+use crate::{asm, layers, licences, tidy};
 
 /// One step.
 struct Step {
@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
         "cargo clippy --workspace --all-targets -- -D warnings",
         Action::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
+    step("asm", "cargo xtask asm", Action::Own(asm::run)),
     step("test", "cargo test --workspace", Action::Cargo(&["test", "--workspace"])),
 ];
 

@@ -1,5 +1,6 @@
 //! The project's checks, run as `cargo xtask COMMAND`.
 
+mod asm;
 mod ci;
 mod glob;
 mod layers;
@@ -23,6 +24,7 @@ Commands:
   layers     Who may import whom: packages, rooms of the engine, places of `unsafe`
   tidy       Lengths of files, functions and lines; dead files; comments; scripts; manifests
   licences   Licences and sources of all dependencies, against deny.toml
+  asm        What the compiler made of the crypto kernels: calls, spills, divisions
   ci         All of these, formatting, clippy and the tests, as .ci/run does
 
 Exit code: 0 if all is well, 1 if something was found, 2 if the command could not be run.";
@@ -66,6 +68,18 @@ Reads the lists of deny.toml, so that its verdict is that of `cargo deny check l
 but needs neither that tool nor a network. Not checked here: advisories (`cargo deny check
 advisories`).";
 
+const ASM_HELP: &str = "\
+Compiles the engine and looks at the assembly of its crypto kernels.
+
+Usage: cargo xtask asm
+
+* In the inner loops of each kernel of each tier, or in all of it if it has none: no call, no jump
+  to a computed address, and no more spills and reloads of vector registers than its row grants it.
+* In all functions of the engine's crypto: no division, whose time depends on the numbers.
+
+The rows are in scripts/src/asm/kernels.rs, with the reason for each bound. The listing is written
+to target/asm/phix-engine.s. Skipped on processors other than x86-64.";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -87,9 +101,11 @@ fn dispatch(arguments: &[&str]) -> Result<bool, String> {
         "--help" | "-h" | "help" => return Ok(say(HELP)),
         "ci" if wants_help(rest) => return Ok(say(&ci::help())),
         "ci" => return ci::run(&tree::root()?, rest),
+        "asm" if wants_help(rest) => return Ok(say(ASM_HELP)),
         "layers" if wants_help(rest) => return Ok(say(LAYERS_HELP)),
         "tidy" if wants_help(rest) => return Ok(say(TIDY_HELP)),
         "licences" if wants_help(rest) => return Ok(say(LICENCES_HELP)),
+        "asm" => asm::run,
         "layers" => layers::run,
         "tidy" => tidy::run,
         "licences" => licences::run,
@@ -117,7 +133,7 @@ mod tests {
     #[test]
     fn every_command_explains_itself() {
         assert_eq!(dispatch(&["--help"]), Ok(true));
-        for command in ["ci", "layers", "tidy", "licences"] {
+        for command in ["asm", "ci", "layers", "tidy", "licences"] {
             assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
             assert_eq!(dispatch(&[command, "--help"]), Ok(true));
         }

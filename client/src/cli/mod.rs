@@ -1,8 +1,10 @@
 //! The command line: its commands, its help, and how a command ends.
 
 mod keygen;
+mod load;
 mod receive;
 mod send;
+mod values;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -12,7 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 const TEACH: &str = "\
-Three things to try, with a topology file of a network that runs:
+Four things to try, with a topology file of a network that runs:
 
   Send one message to a client, by its address:
     phix-client send --topology topology.json --to ADDRESS --message 'hello'
@@ -24,8 +26,11 @@ Three things to try, with a topology file of a network that runs:
     phix-client keygen gateway.key
     phix-client receive --key gateway.key --listen 127.0.0.1:1789
 
-Exit codes: 0 done, 1 some packets could not be sent, 2 refused: the sentence on standard error
-says what to put right.";
+  Offer 10,000 packets a second to one node and account for each of them:
+    phix-client load --node 127.0.0.1:1789 --key BASE58 --rate 10000
+
+Exit codes: 0 done, 1 some packets could not be sent or an objective was missed, 2 refused: the
+sentence on standard error says what to put right.";
 
 /// Sends and receives messages through a Sphinx mixnet that speaks the Nym wire protocol.
 #[derive(Debug, Parser)]
@@ -40,6 +45,7 @@ struct Arguments {
 enum Command {
     Send(send::Arguments),
     Receive(receive::Arguments),
+    Load(Box<load::Arguments>),
     Keygen(keygen::Arguments),
 }
 
@@ -67,6 +73,7 @@ pub fn main() -> ExitCode {
     let ended = match Arguments::try_parse().map(|arguments| arguments.command) {
         Ok(Command::Send(arguments)) => send::run(&arguments),
         Ok(Command::Receive(arguments)) => receive::run(&arguments),
+        Ok(Command::Load(arguments)) => load::run(&arguments),
         Ok(Command::Keygen(arguments)) => keygen::run(&arguments),
         Err(text) if is_help(text.kind()) => text.exit(),
         Err(error) => Err(Refusal(sentence(&error.to_string()))),

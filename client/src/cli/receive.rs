@@ -16,7 +16,8 @@ use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, Server, ServerConfig, StopSignal};
+use phix_io::noise::Noise;
+use phix_io::{LinkChoice, PeerLimits, Server, ServerConfig, StopSignal};
 use serde_json::json;
 
 use super::{Ended, Refusal, note, say};
@@ -122,6 +123,8 @@ fn config(arguments: &Arguments) -> ServerConfig {
         link: arguments.link,
         source: None,
         connections_max: 1024,
+        peers: PeerLimits::default(),
+        noise: Noise::default(),
         drain: Duration::from_millis(500),
         shard: Config {
             capacity: CAPACITY,

@@ -12,7 +12,7 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
 use phix_io::MonotonicClock;
 
-use super::{Ended, Refusal, note, say};
+use super::{Ended, Refusal, note, say, values};
 use crate::files::words;
 use crate::load::{self, Plan, Timed};
 use crate::packet::{Factory, PacketConfig, SphinxVersion};
@@ -67,16 +67,16 @@ pub(super) struct Arguments {
     rate: f64,
 
     /// Size of the packets: ack carries 21 bytes, regular 2 KiB, the others what they say in KiB.
-    #[arg(long, default_value = "regular", value_parser = parse_size)]
+    #[arg(long, default_value = "regular", value_parser = values::size)]
     #[arg(value_name = "ack|regular|ext8|ext16|ext32")]
     size: PacketSize,
 
     /// Mean delay at each mix, such as 50ms or 1.5s.
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = values::time)]
     mean_delay: Duration,
 
     /// Version of the Sphinx format.
-    #[arg(long, value_name = "258|259|260", default_value = "259", value_parser = parse_version)]
+    #[arg(long, value_name = "258|259|260", default_value = "259", value_parser = values::version)]
     sphinx_version: SphinxVersion,
 }
 
@@ -218,45 +218,9 @@ fn choose_gateway<'a>(
     Ok(topology.entry_gateways().next().expect("a topology has an entry gateway"))
 }
 
-fn parse_size(text: &str) -> Result<PacketSize, String> {
-    Ok(match text {
-        "ack" => PacketSize::Ack,
-        "regular" => PacketSize::Regular,
-        "ext8" => PacketSize::Extended8,
-        "ext16" => PacketSize::Extended16,
-        "ext32" => PacketSize::Extended32,
-        _ => return Err("choose ack, regular, ext8, ext16 or ext32".into()),
-    })
-}
-
-fn parse_version(text: &str) -> Result<SphinxVersion, String> {
-    let version = text.parse().ok().and_then(SphinxVersion::from_number);
-    version.ok_or_else(|| "choose 258, 259 or 260".into())
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("us", 1e-6), ("s", 1.0)];
-    let split = |(unit, seconds)| Some((text.strip_suffix(unit)?.trim_end(), seconds));
-    let parsed = units.into_iter().find_map(split).and_then(|(number, seconds)| {
-        Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
-    });
-    parsed.ok_or_else(|| "give a number and a unit, such as 50ms or 1.5s".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times() {
-        assert_eq!(parse_time("50ms"), Ok(Duration::from_millis(50)));
-        assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_time("250 us"), Ok(Duration::from_micros(250)));
-        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
-        for text in ["", "5", "ms", "-1ms", "1e300s", "NaNs", "5 minutes", "infs"] {
-            assert!(parse_time(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn recipients() {

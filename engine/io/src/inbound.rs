@@ -4,10 +4,12 @@ use std::io;
 
 use phix_engine::intake::{Assembler, Intake};
 use phix_engine::units::{Span, Time};
-use phix_engine::wire::frame::{FrameError, FrameVersion};
+use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 
+use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
 use crate::patience::{Patience, Progress};
+use crate::sources::Pass;
 
 /// Bytes of the shortest frame.
 const FRAME_MIN: usize = FrameVersion::Legacy.header_len() + PacketSize::Ack.packet_len();
@@ -40,8 +42,24 @@ pub(crate) enum End {
     Overdue,
     /// Its bytes are not frames.
     Malformed,
+    /// Its handshake failed.
+    Ungreeted,
+    /// A record of its is not what the other end sealed.
+    Forged,
+    /// There is no memory for a record that comes in parts.
+    Crowded,
     /// This node stops.
     Stopping,
+}
+
+/// What is between the bytes of a connection in and its frames.
+#[derive(Debug)]
+enum Hearing {
+    Plain,
+    /// A handshake comes first.
+    Greeting(Box<Greeting>),
+    /// Frames come in records.
+    Noise(Box<Reader>),
 }
 
 /// What one connection in has brought of its present packet, and how it gets on.
@@ -49,11 +67,45 @@ pub(crate) enum End {
 pub(crate) struct Stream {
     assembler: Assembler,
     progress: Progress,
+    /// Counts the connection for its source for as long as the stream lives.
+    _pass: Pass,
+    hearing: Hearing,
+    reply: Option<Message>,
 }
 
 impl Stream {
     pub(crate) const fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// What must be sent back now, on a connection that begins with a handshake.
+    pub(crate) const fn reply(&mut self) -> Option<Message> {
+        self.reply.take()
+    }
+
+    /// Whether bytes that were used wait for room in the inbox all the same. They are to be fed
+    /// again, with no others.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(&self.hearing, Hearing::Noise(reader) if reader.waits())
+    }
+
+    /// How many bytes can be read so that all of them can be fed at once to an inbox with room for
+    /// `room` packets.
+    pub(crate) fn readable(&self, room: usize) -> usize {
+        match &self.hearing {
+            Hearing::Noise(reader) => reader.allowance(readable(room)),
+            Hearing::Plain | Hearing::Greeting(_) => readable(room),
+        }
+    }
+
+    /// Slots that it holds.
+    const fn held(&self) -> usize {
+        self.assembler.held()
+    }
+
+    /// Whether a packet has begun, or a record.
+    fn holds(&self) -> bool {
+        self.held() > 0 || matches!(&self.hearing, Hearing::Noise(reader) if reader.is_inside())
     }
 }
 
@@ -61,6 +113,7 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     held: usize,
+    gathering: Gathering,
     pub(crate) patience: Patience,
 }
 
@@ -70,46 +123,109 @@ impl Streams {
         self.held
     }
 
-    /// The stream of a new connection.
-    pub(crate) fn open(&mut self, now: Time) -> Stream {
-        let stream = Stream { assembler: Assembler::default(), progress: Progress::new(now) };
-        self.patience.watch(&stream.progress);
-        stream
+    /// The stream of a new connection; nothing if it is to be closed at once.
+    pub(crate) fn open(&mut self, pass: Pass, noise: &Noise, now: Time) -> Option<Stream> {
+        let (hearing, progress) = match noise.accepted(Some(pass.address())) {
+            Begin::Plain => (Hearing::Plain, Progress::new(now)),
+            Begin::Noise(greeting) => (Hearing::Greeting(greeting), Progress::greeting(now)),
+            Begin::Refused => return None,
+        };
+        self.patience.watch(&progress);
+        let assembler = Assembler::default();
+        Some(Stream { assembler, progress, hearing, reply: None, _pass: pass })
     }
 
-    /// Feeds a stream; says how many bytes it took.
+    /// Feeds a stream; says how many bytes it is done with. Bytes in Noise are decrypted in place.
+    /// Afterwards [`Stream::reply`] may have something to send.
     pub(crate) fn push(
         &mut self,
         stream: &mut Stream,
-        bytes: &[u8],
+        bytes: &mut [u8],
         intake: &mut Intake<'_>,
         now: Time,
-    ) -> Result<usize, FrameError> {
-        let Stream { assembler, progress } = stream;
+    ) -> Result<usize, End> {
         let received = intake.counters.received;
-        self.held -= assembler.held();
-        let used = assembler.push(bytes, intake);
-        self.held += assembler.held();
-        progress.note(intake.counters.received > received, assembler.held() > 0, now);
-        self.patience.watch(progress);
+        self.held -= stream.held();
+        let used = self.feed(stream, bytes, intake);
+        self.held += stream.held();
+        let holds = stream.holds();
+        stream.progress.note(intake.counters.received > received, holds, now);
+        self.patience.watch(&stream.progress);
         used
+    }
+
+    fn feed(
+        &mut self,
+        stream: &mut Stream,
+        bytes: &mut [u8],
+        intake: &mut Intake<'_>,
+    ) -> Result<usize, End> {
+        let greeted = greet(stream, bytes, intake)?;
+        let bytes = &mut bytes[greeted..];
+        let Stream { assembler, hearing, .. } = stream;
+        let used = match hearing {
+            Hearing::Plain => assembler.push(bytes, intake).map_err(|_| End::Malformed),
+            Hearing::Greeting(_) => Ok(0),
+            Hearing::Noise(reader) => {
+                let take = |text: &[u8]| assembler.push(text, intake);
+                reader.push(bytes, &mut self.gathering, take).map_err(|error| match error {
+                    RecordError::Forged => End::Forged,
+                    RecordError::Crowded => End::Crowded,
+                    RecordError::Inside(_) => End::Malformed,
+                })
+            }
+        };
+        used.map(|used| greeted + used)
     }
 
     /// Ends a stream and counts how it ended.
     pub(crate) fn finish(&mut self, stream: &mut Stream, end: End, intake: &mut Intake<'_>) {
-        self.held -= stream.assembler.held();
-        let inside = stream.assembler.finish(intake.pool);
+        self.held -= stream.held();
+        let mut inside = stream.assembler.finish(intake.pool);
+        let mut greeting = false;
+        match &mut stream.hearing {
+            Hearing::Plain => {}
+            Hearing::Greeting(_) => greeting = true,
+            Hearing::Noise(reader) => {
+                inside |= reader.is_inside();
+                reader.finish(&mut self.gathering);
+            }
+        }
         match end {
             End::Malformed => intake.counters.malformed += 1,
+            End::Forged => intake.counters.forged += 1,
+            End::Crowded => intake.counters.refused += 1,
+            End::Ungreeted => intake.counters.noise_failed += 1,
+            End::Theirs | End::Overdue if greeting => intake.counters.noise_failed += 1,
             End::Theirs | End::Overdue if inside => intake.counters.truncated += 1,
             End::Theirs | End::Overdue | End::Stopping => {}
         }
     }
 }
 
+/// Takes the bytes that belong to a handshake, if one is under way; says how many those are.
+fn greet(stream: &mut Stream, bytes: &[u8], intake: &mut Intake<'_>) -> Result<usize, End> {
+    let mut rest = bytes;
+    while !rest.is_empty()
+        && let Hearing::Greeting(greeting) = &mut stream.hearing
+    {
+        match greeting.hear(&mut rest).map_err(|_| End::Ungreeted)? {
+            Heard::Part => {}
+            Heard::Reply(message) => stream.reply = Some(message),
+            Heard::Done(message, session) => {
+                intake.counters.noise_handshakes += 1;
+                stream.reply = message;
+                stream.progress.greeted();
+                stream.hearing = Hearing::Noise(Box::new(Reader::new(session.opener)));
+            }
+        }
+    }
+    Ok(bytes.len() - rest.len())
+}
+
 /// How many bytes can be read of one connection so that the inbox, which has room for `room`
 /// packets, holds whatever is in them. The first packet may end with the first byte.
-pub(crate) const fn readable(room: usize) -> usize {
+const fn readable(room: usize) -> usize {
     room.saturating_sub(1) * FRAME_MIN
 }
 

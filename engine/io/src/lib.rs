@@ -5,9 +5,10 @@
 //! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
-//! ends), `patience` (their time limits), `sending` (what one vectored send still owes), `slab`
-//! (connections by generation) are written once for both links; `epoll` and `uring` are about
-//! system calls only. [`crypto`] is apart from all that: the kernels to hand to the engine.
+//! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
+//! one vectored send still owes), `slab` (connections by generation) are written once for both
+//! links; `epoll` and `uring` are about system calls only. [`crypto`] is
+//! apart from all that: the kernels to hand to the engine.
 //!
 //! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
 //! [`crypto`], in the files that say so at their head.
@@ -21,6 +22,7 @@ mod error;
 mod inbound;
 mod line;
 mod memory;
+pub mod noise;
 mod pace;
 mod patience;
 mod peers;
@@ -32,7 +34,9 @@ mod server;
 mod signals;
 mod slab;
 mod sockets;
+mod sources;
 mod uring;
+mod voice;
 mod waker;
 mod worker;
 
@@ -43,6 +47,6 @@ pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
 pub use published::{Gauges, Observer, ShardView};
 pub use relay::{RelayPlan, relay};
-pub use server::{Refuse, Server, ServerConfig, StopReport};
+pub use server::{PeerLimits, Refuse, Server, ServerConfig, StopReport};
 pub use signals::StopSignal;
 pub use sockets::check_source;

@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use phix_engine::intake::Intake;
 use phix_engine::shard::{Completion, Link, Wait};
 use phix_engine::units::{Span, Time};
 
+use crate::noise::{Noise, NoisePeers};
+use crate::sources::Sources;
 use crate::waker::Waker;
 
 /// What both links are made from.
@@ -18,7 +21,9 @@ pub(crate) struct Parts {
     pub(crate) waker: Waker,
     pub(crate) connections_max: usize,
     pub(crate) source: Option<IpAddr>,
+    pub(crate) sources: Sources,
     pub(crate) seed: u64,
+    pub(crate) noise: Noise,
 }
 
 /// What becomes of bytes that the kernel has taken and not delivered yet.
@@ -43,6 +48,9 @@ pub struct Connections {
 pub(crate) trait Line: Link<Error = io::Error> {
     /// Bounds every wait from now on.
     fn alarm(&mut self, at: Option<Time>);
+
+    /// Changes the keys of other nodes, for connections that come up from now on.
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>);
 
     /// How many connections there are.
     fn connections(&self) -> Connections;

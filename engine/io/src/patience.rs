@@ -15,6 +15,8 @@ const PACKET_LIMIT: Span = Span::from_millis(10_000);
 const IDLE_LIMIT: Span = Span::from_millis(600_000);
 /// The same where it takes the place of another connection.
 const CROWDED_LIMIT: Span = Span::from_millis(60_000);
+/// How long a handshake of Noise may take; what the stock software allows.
+const GREETING_LIMIT: Span = Span::from_millis(1_500);
 /// How long lies between two looks at all connections, at least.
 const LOOK_EVERY: Span = Span::from_millis(1_000);
 
@@ -26,11 +28,23 @@ pub(crate) struct Progress {
     /// When the last packet was whole, or the connection new. Bytes that make no packet are no
     /// progress: with a byte now and then a connection could keep its place for ever.
     whole: Time,
+    /// Whether a handshake must be over before anything else.
+    greeting: bool,
 }
 
 impl Progress {
     pub(crate) const fn new(now: Time) -> Self {
-        Self { began: None, whole: now }
+        Self { began: None, whole: now, greeting: false }
+    }
+
+    /// The same of a connection that begins with a handshake.
+    pub(crate) const fn greeting(now: Time) -> Self {
+        Self { greeting: true, ..Self::new(now) }
+    }
+
+    /// Takes note that the handshake is over.
+    pub(crate) const fn greeted(&mut self) {
+        self.greeting = false;
     }
 
     /// Takes note of new bytes: whether packets ended with them, and whether one holds a slot now.
@@ -42,7 +56,7 @@ impl Progress {
     }
 
     fn limit(&self) -> Time {
-        let idle = self.whole.after(IDLE_LIMIT);
+        let idle = self.whole.after(if self.greeting { GREETING_LIMIT } else { IDLE_LIMIT });
         self.began.map_or(idle, |began| began.after(PACKET_LIMIT).min(idle))
     }
 }

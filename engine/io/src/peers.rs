@@ -13,7 +13,8 @@ use phix_engine::units::{Span, Time};
 
 use crate::slab::Key;
 
-/// How long a connection attempt may take; what the stock software allows.
+/// How long a connection attempt may take, and a handshake of Noise after it; what the stock
+/// software allows.
 const CONNECT_LIMIT: Span = Span::from_millis(1_500);
 /// How long a send may make no progress before its connection is given up.
 const STALL_LIMIT: Span = Span::from_millis(10_000);
@@ -122,6 +123,14 @@ impl Peers {
     /// Reports that an attempt could not even begin.
     pub(crate) fn refused(&mut self, id: PeerId, now: Time) {
         self.back_off(id, now);
+    }
+
+    /// Reports that the connection is there and a handshake has begun on it, which may take as long
+    /// as an attempt to connect.
+    pub(crate) fn greeting(&mut self, id: PeerId, key: Key, now: Time) {
+        if self.owns(id, key) {
+            self.connecting(id, key, now);
+        }
     }
 
     /// Reports that the connection is up.

@@ -27,6 +27,16 @@ pub enum LinkKind {
     Epoll,
 }
 
+impl LinkKind {
+    /// Its name, as settings and metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
 /// The link that is used, and a sentence that says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPlan {

@@ -154,7 +154,7 @@ fn store(places: &[AtomicU64], values: impl IntoIterator<Item = u64>) {
 
 /// Sees what the shards of a server publish, from any thread, and keeps none of them waiting. It
 /// outlives the server, and then shows how it ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Observer {
     shards: Arc<[Arc<Published>]>,
 }

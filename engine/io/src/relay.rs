@@ -19,7 +19,9 @@ use phix_engine::wire::frame::{FrameHeader, FrameVersion};
 use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::line::{Close, Line, Parts};
+use crate::noise::Noise;
 use crate::plan::LinkKind;
+use crate::sources::Sources;
 use crate::uring::UringLink;
 use crate::waker::Waker;
 
@@ -45,8 +47,10 @@ pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters
     let parts = Parts {
         listener: listener.into(),
         waker: Waker::new()?,
-        connections_max: 64,
+        connections_max: CONNECTIONS_MAX,
+        sources: Sources::new(CONNECTIONS_MAX),
         source: None,
+        noise: Noise::default(),
         seed: 1,
     };
     match plan.kind {
@@ -54,6 +58,9 @@ pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters
         LinkKind::Epoll => Relay::new(EpollLink::new(parts)?, plan).run(plan),
     }
 }
+
+/// Connections in at a time.
+const CONNECTIONS_MAX: usize = 64;
 
 struct Relay<L: Line> {
     link: L,

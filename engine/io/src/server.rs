@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use phix_engine::counters::Counters;
+use phix_engine::egress::NextHops;
 use phix_engine::shard::{Config, Delivery, Held, Keys, Shard, Sink};
 use phix_engine::units::Time;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -17,9 +18,11 @@ use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::line::{Line, Parts};
+use crate::noise::{Noise, NoisePeers};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
 use crate::published::{Observer, Published};
 use crate::sockets;
+use crate::sources::Sources;
 use crate::uring::UringLink;
 use crate::waker::Waker;
 use crate::worker::{Command, Worker};
@@ -42,10 +45,31 @@ pub struct ServerConfig {
     pub source: Option<IpAddr>,
     /// Connections in that one shard keeps at a time.
     pub connections_max: usize,
+    /// What one peer may take of it.
+    pub peers: PeerLimits,
+    /// How it speaks with other nodes.
+    pub noise: Noise,
     /// How long a stop may go on sending.
     pub drain: Duration,
     /// How each shard is built. Its seed is not used: every shard draws one of its own.
     pub shard: Config,
+}
+
+/// What one peer may take of a server.
+#[derive(Clone, Debug)]
+pub struct PeerLimits {
+    /// Connections in from one source at a time, all shards together. A source is an IPv4 address
+    /// or an IPv6 network of 64 bits.
+    pub connections: usize,
+    /// Where packets may go.
+    pub next_hops: NextHops,
+}
+
+impl Default for PeerLimits {
+    /// No limit but those of the shards.
+    fn default() -> Self {
+        Self { connections: usize::MAX, next_hops: NextHops::Any }
+    }
 }
 
 /// How a server ended.
@@ -86,6 +110,7 @@ pub struct Server {
     address: SocketAddr,
     plan: LinkPlan,
     drain: Duration,
+    sources: Sources,
     handles: Vec<Handle>,
 }
 
@@ -94,6 +119,7 @@ struct Plans<S> {
     kind: LinkKind,
     parts: Parts,
     shard: Config,
+    next_hops: NextHops,
     keys: Keys,
     sink: S,
     cpu: Option<usize>,
@@ -121,7 +147,8 @@ impl Server {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
-        let mut server = Self { address, plan, drain: config.drain, handles };
+        let sources = Sources::new(config.peers.connections);
+        let mut server = Self { address, plan, drain: config.drain, sources, handles };
         for (index, listener) in listeners.into_iter().enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
             let keys = keys.clone();
@@ -151,6 +178,8 @@ impl Server {
             waker: waker.clone(),
             connections_max: config.connections_max,
             source: config.source,
+            sources: self.sources.clone(),
+            noise: config.noise.clone(),
             seed: u64::from_ne_bytes(seed),
         };
         let published = Arc::new(Published::new());
@@ -160,6 +189,7 @@ impl Server {
             kind: self.plan.kind,
             parts,
             shard,
+            next_hops: config.peers.next_hops.clone(),
             keys,
             sink,
             cpu,
@@ -228,6 +258,13 @@ impl Server {
         }
     }
 
+    /// Changes the Noise keys of other nodes, for connections that come up from now on.
+    pub fn set_noise_peers(&self, peers: &Arc<NoisePeers>) {
+        for handle in &self.handles {
+            handle.command(Command::NoisePeers(Arc::clone(peers)));
+        }
+    }
+
     /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
     /// drain time is over, drops the rest.
     pub fn stop(mut self) -> StopReport {
@@ -290,8 +327,9 @@ impl<S: Sink> Plans<S> {
         link: impl FnOnce(Parts) -> io::Result<L>,
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
-        let Self { parts, shard, keys, sink, commands, published, .. } = self;
-        let shard = Shard::new(&shard, keys, MonotonicClock.now());
+        let Self { parts, shard, next_hops, keys, sink, commands, published, .. } = self;
+        let mut shard = Shard::new(&shard, keys, MonotonicClock.now());
+        shard.set_next_hops(next_hops);
         let link = match link(parts) {
             Ok(link) => link,
             Err(error) => {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::error::StartError;
@@ -73,6 +74,13 @@ fn keepalive() -> TcpKeepalive {
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4)
+}
+
+/// Sends a few bytes on a connection that has sent next to nothing so far, so that the kernel takes
+/// them at once. False if it did not.
+pub(crate) fn say(connection: &impl AsFd, bytes: &[u8]) -> bool {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::send(connection, bytes, flags) == Ok(bytes.len())
 }
 
 /// Makes the coming close of a connection a reset, which leaves nothing to be sent behind.

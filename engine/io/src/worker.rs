@@ -12,6 +12,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::line::{Close, Line};
+use crate::noise::NoisePeers;
 use crate::published::{Published, ShardView};
 
 /// How old what is published may be while the shard has something to do.
@@ -23,6 +24,7 @@ const LAST_SENDS: Span = Span::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Command {
     Keys(Box<Keys>),
+    NoisePeers(Arc<NoisePeers>),
     /// Accept nothing more, send what is due for this long, then end.
     Stop(Duration),
     /// End now.
@@ -84,6 +86,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
+                Ok(Command::NoisePeers(peers)) => self.link.set_noise_peers(peers),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
                 Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                     return Ok(self.end(Close::Reset));

@@ -9,7 +9,8 @@ use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, FinalHops, Keys, NodeKey};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, LinkKind, Refuse, Server, ServerConfig, plan};
+use phix_io::noise::Noise;
+use phix_io::{LinkChoice, LinkKind, PeerLimits, Refuse, Server, ServerConfig, plan};
 
 const SHARDS: usize = 4;
 
@@ -29,6 +30,8 @@ fn server(link: LinkChoice) -> Server {
         link,
         source: None,
         connections_max: 64,
+        peers: PeerLimits::default(),
+        noise: Noise::default(),
         drain: Duration::from_secs(1),
         shard,
     };

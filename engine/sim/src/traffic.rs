@@ -53,6 +53,36 @@ pub(crate) fn packet(
     let delays: Vec<u64> =
         path.iter().map(|_| random.random_range(0..=delay_max.as_nanos())).collect();
     let size = PacketSize::ALL[random.random_range(0..2)];
+    let frame = frame(random, size, number, &route, &delays);
+    let delay = Span::from_nanos(delays[..hops - 1].iter().sum());
+    (path[0], frame, Expected { number, last: path[hops - 1], hops, sent, delay })
+}
+
+/// Draws one packet for the node with this key, which is to send it on to an address where nobody
+/// is. Each number has an address of its own.
+pub(crate) fn astray(
+    random: &mut ChaCha8Rng,
+    key: [u8; 32],
+    number: u32,
+    delay_max: Span,
+) -> Vec<u8> {
+    let nobody = SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0001 + number).into(), 1789);
+    let node = |to, key| {
+        let to = NodeAddressBytes::from_bytes(address::encode(to));
+        Node::new(to, PublicKey::from(key))
+    };
+    let route = [node(node_address(0), key), node(nobody, [77; 32])];
+    let delays = [random.random_range(0..=delay_max.as_nanos()), 0];
+    frame(random, PacketSize::Regular, number, &route, &delays)
+}
+
+fn frame(
+    random: &mut ChaCha8Rng,
+    size: PacketSize,
+    number: u32,
+    route: &[Node],
+    delays: &[u64],
+) -> Vec<u8> {
     let mut secret = [0; 32];
     random.fill_bytes(&mut secret);
     let packet = SphinxPacketBuilder::new()
@@ -60,7 +90,7 @@ pub(crate) fn packet(
         .with_initial_secret(&StaticSecret::from(secret))
         .build_packet(
             number.to_be_bytes(),
-            &route,
+            route,
             &Destination::new(DestinationAddressBytes::from_bytes([7; 32]), [0; 16]),
             &delays.iter().map(|&delay| Delay::from_bytes(delay.to_be_bytes())).collect::<Vec<_>>(),
         )
@@ -71,7 +101,5 @@ pub(crate) fn packet(
     };
     let mut head = [0; FRAME_HEADER_MAX];
     let front = header.write(&mut head);
-    let frame = [&head[..front], &packet.to_bytes()].concat();
-    let delay = Span::from_nanos(delays[..hops - 1].iter().sum());
-    (path[0], frame, Expected { number, last: path[hops - 1], hops, sent, delay })
+    [&head[..front], &packet.to_bytes()].concat()
 }

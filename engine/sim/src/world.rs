@@ -30,7 +30,10 @@ pub struct WorldConfig {
     pub nodes: usize,
     /// How many packets the sender sends.
     pub packets: u32,
-    /// Within which time it sends them, evenly at random.
+    /// How many packets someone else sends to the first node, each for an address of its own where
+    /// nobody is.
+    pub astray: u32,
+    /// Within which time they are sent, evenly at random.
     pub within: Span,
     /// Longest delay that a header asks of a hop.
     pub delay_max: Span,
@@ -240,7 +243,15 @@ fn send_all(
         network.carry(first, connections[first], &frame);
         expected.push(what);
     }
+    let nobody = network.number();
+    for number in 0..config.astray {
+        network.now = Time::from_nanos(
+            config.within.as_nanos() / u64::from(config.astray) * u64::from(number),
+        );
+        network.carry(0, nobody, &traffic::astray(random, keys[0], number, config.delay_max));
+    }
     network.now = Time::ZERO;
+    network.close(0, nobody);
     for (node, connection) in connections.into_iter().enumerate() {
         network.close(node, connection);
     }

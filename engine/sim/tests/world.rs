@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use phix_engine::limits::TICK;
+use phix_engine::counters::DropReason;
+use phix_engine::limits::{STRANGERS_MAX, TICK};
 use phix_engine::units::Span;
 use phix_sim::{Faults, Outcome, World, WorldConfig};
 
@@ -11,6 +12,7 @@ fn config(seed: u64, faults: Faults) -> WorldConfig {
         seed,
         nodes: 2,
         packets: 300,
+        astray: 0,
         within: Span::from_millis(2_000),
         delay_max: Span::from_millis(200),
         slots: [200, 300],
@@ -68,13 +70,22 @@ fn a_small_pool_drops_and_recovers() {
     let small = WorldConfig { slots: [2, 3], ..config(3, Faults::NONE) };
     let outcome = World::new(small).run();
     let delivered = outcome.arrived.len() as u64;
-    let dropped: u64 = outcome
-        .counters
-        .iter()
-        .map(|counters| counters.dropped(phix_engine::counters::DropReason::PoolEmpty))
-        .sum();
+    let dropped: u64 =
+        outcome.counters.iter().map(|counters| counters.dropped(DropReason::PoolEmpty)).sum();
     assert!(dropped > 0 && delivered > 0);
     assert_eq!(delivered + dropped, outcome.expected.len() as u64);
+}
+
+#[test]
+fn packets_astray_do_not_cost_the_others_their_next_hops() {
+    const ASTRAY: u32 = 2 * STRANGERS_MAX as u32;
+    let many = WorldConfig { astray: ASTRAY, slots: [300, 3_000], ..config(5, Faults::NONE) };
+    let outcome = World::new(many).run();
+    assert_eq!(outcome.arrived.len(), outcome.expected.len());
+    let dropped = |reason| outcome.counters[0].dropped(reason);
+    let full = dropped(DropReason::PeerTableFull);
+    assert!(full > 0, "the strangers' places were never all taken");
+    assert_eq!(full + dropped(DropReason::PeerUnreachable), u64::from(ASTRAY));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct Kernels {
     pub name: &'static str,
     /// Scalar multiplication: key agreement and blinding. Callers have [`Kernels::multiply`].
     pub x25519: X25519,
-    /// Lanes that `x25519` takes in one go: for fewer it takes as long.
+    /// Lanes that `x25519` takes in one go, a power of two: for fewer it takes as long.
     pub x25519_lanes: usize,
     /// Scalar multiplication of lanes that would have such a go to themselves, if the shell brought
     /// one with [`Kernels::with_lone_x25519`].
@@ -84,7 +84,7 @@ impl Kernels {
         let Some(single) = self.lone_x25519 else { return (self.x25519)(scalars, points, out) };
         let lone = match (self.x25519_lanes, out.len()) {
             (1, len) => len,
-            (lanes, len) => usize::from(len % lanes == 1),
+            (lanes, len) => usize::from(len & (lanes - 1) == 1),
         };
         let vectors = out.len() - lone;
         let (out, rest) = out.split_at_mut(vectors);

@@ -196,12 +196,12 @@ fn clamp(delay: Span, clamped: &mut u64) -> Span {
 
 fn next_peer(
     next_hop: &[u8; 32],
-    expect: impl FnOnce(core::net::SocketAddr) -> Option<PeerId>,
+    expect: impl FnOnce(core::net::SocketAddr) -> Result<PeerId, DropReason>,
 ) -> Result<PeerId, DropReason> {
     let to = address::parse(next_hop).ok_or(DropReason::NextHopMalformed)?;
     let to = address::canonical(to);
     if !address::routable(&to) {
         return Err(DropReason::NextHopRefused);
     }
-    expect(to).ok_or(DropReason::PeerTableFull)
+    expect(to)
 }

@@ -25,7 +25,7 @@ use chacha20::rand_core::SeedableRng;
 
 use crate::counters::{Counters, DropReason};
 use crate::crypto::Kernels;
-use crate::egress::{Egress, PeerId};
+use crate::egress::{Egress, NextHops, PeerId};
 use crate::histogram::Histograms;
 use crate::intake::{Arrival, Inbox, Intake};
 use crate::limits::{BATCH_MAX, DUE_MAX, READY_MAX};
@@ -186,6 +186,7 @@ impl Shard {
                 packets.push(slot);
             }
             if !packets.is_empty() {
+                self.egress.reached(peer);
                 self.in_flight += packets.len();
                 link.send(peer, packets, self.frames.header_len(), &mut self.pool);
             }
@@ -216,6 +217,11 @@ impl Shard {
     /// the old key should stay among them, as the secondary one, while packets for it may come.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
+    }
+
+    /// Changes which addresses may be next hops; at first all may.
+    pub fn set_next_hops(&mut self, next_hops: NextHops) {
+        self.egress.set_next_hops(next_hops);
     }
 
     /// What it has counted so far.

@@ -12,7 +12,8 @@ use common::{Rig, config, frame, key, next_hop, only, packet};
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use phix_engine::counters::DropReason;
-use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, PEERS_MAX, TICK};
+use phix_engine::egress::NextHops;
+use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, PEERS_MAX, STRANGERS_MAX, TICK};
 use phix_engine::shard::{FinalHops, Keys, NodeKey, Wait, turn};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
@@ -196,18 +197,69 @@ fn more_next_hops_at_a_time_than_the_table_holds_are_refused() {
     let mut large = config(FinalHops::Drop);
     large.capacity = [0, PEERS_MAX + TOO_MANY, 0, 0, 0];
     let second = Span::from_millis(1_000).as_nanos();
-    let frames: Vec<u8> = (1..=PEERS_MAX + TOO_MANY)
-        .flat_map(|port| {
-            let to = SocketAddr::new(next_hop().ip(), port as u16);
-            frame(&packet(own.secret.public(), Some((to, second)), b"x"), UNKNOWN)
-        })
+    let all: Vec<SocketAddr> = (1..=PEERS_MAX + TOO_MANY)
+        .map(|port| SocketAddr::new(next_hop().ip(), port as u16))
+        .collect();
+    let frames: Vec<u8> = all
+        .iter()
+        .flat_map(|&to| frame(&packet(own.secret.public(), Some((to, second)), b"x"), UNKNOWN))
         .collect();
     let mut rig = Rig::new(only(own), &large);
+    rig.shard.set_next_hops(NextHops::only(all));
     rig.link.incoming.extend(frames);
     rig.settle();
     assert_eq!(dropped(&rig, DropReason::PeerTableFull), TOO_MANY as u64);
     rig.at(Time::from_nanos(2 * second));
     assert_eq!(rig.link.sent.len(), PEERS_MAX);
+}
+
+#[test]
+fn strangers_cannot_take_the_places_of_next_hops_in_use() {
+    let own = key(15, UNKNOWN);
+    let mut large = config(FinalHops::Drop);
+    large.capacity = [0, PEERS_MAX, 0, 0, 0];
+    let to = |number: usize| {
+        let ip = core::net::Ipv4Addr::from_bits(0x0a00_0001 + number as u32);
+        SocketAddr::new(ip.into(), 1789)
+    };
+    let frames = |delay: u64, numbers: core::ops::Range<usize>| -> Vec<u8> {
+        numbers
+            .flat_map(|number| {
+                let to = Some((to(number), delay));
+                frame(&packet(own.secret.public(), to, b"x"), UNKNOWN)
+            })
+            .collect()
+    };
+    let (known, second) = (0..4, Span::from_millis(1_000).as_nanos());
+    let mut rig = Rig::new(only(own.clone()), &large);
+    rig.link.incoming.extend(frames(0, known.clone()));
+    rig.settle();
+    assert_eq!(rig.link.sent.len(), known.len());
+    // Nobody answers at these addresses, and each has a packet on its way.
+    rig.link.incoming.extend(frames(second, 100..100 + STRANGERS_MAX + 50));
+    rig.settle();
+    assert_eq!(dropped(&rig, DropReason::PeerTableFull), 50);
+    rig.link.incoming.extend(frames(0, known.clone()));
+    rig.settle();
+    assert_eq!(rig.link.sent.len(), 2 * known.len());
+    assert_eq!(dropped(&rig, DropReason::PeerTableFull), 50);
+}
+
+#[test]
+fn a_node_that_knows_its_network_sends_nowhere_else() {
+    let own = key(16, UNKNOWN);
+    let elsewhere: SocketAddr = "127.0.0.10:1789".parse().unwrap();
+    let packets = [next_hop(), elsewhere].map(|to| {
+        let packet = packet(own.secret.public(), Some((to, 0)), b"x");
+        frame(&packet, UNKNOWN)
+    });
+    let mut rig = mix(own);
+    rig.shard.set_next_hops(NextHops::only([next_hop()]));
+    rig.link.incoming.extend(packets.concat());
+    rig.settle();
+    assert_eq!(rig.link.sent.len(), 1);
+    assert_eq!(rig.link.sent[0].0, next_hop());
+    assert_eq!(dropped(&rig, DropReason::NextHopUnknown), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use phix_engine::crypto::{HopKeys, PORTABLE};
+use phix_engine::crypto::{HopKeys, PORTABLE, tiers};
 use phix_engine::limits::BATCH_MAX;
 use phix_engine::secret::InitialSecret;
 use phix_engine::sphinx::build::{
@@ -219,6 +219,33 @@ fn every_hop_recovers_its_part() {
                     assert_eq!(final_message(&peeled.bytes), Some(&plan.message[..]));
                 }
                 packets[lane] = peeled.bytes;
+            }
+        }
+    }
+}
+
+/// What is said to reach the last hop is what sphinx-packet leaves of the packet until there.
+#[test]
+fn arrivals_are_what_the_hops_before_the_last_make_of_the_packets() {
+    let mut world = World::new(2020);
+    for kernels in tiers() {
+        let mut builder = Builder::new(kernels);
+        for count in [1, 5, BATCH_MAX] {
+            let plans: Vec<Plan> = (0..count).map(|_| Plan::any(&mut world)).collect();
+            let lengths = plans.iter().map(|plan| plan.size.packet_len());
+            let mut packets: Vec<Vec<u8>> = lengths.map(|len| vec![0xa5; len]).collect();
+            let mut arrivals = packets.clone();
+            let requests: Vec<Request<'_>> = plans.iter().map(Plan::request).collect();
+            let mut slices: Vec<&mut [u8]> = packets.iter_mut().map(Vec::as_mut_slice).collect();
+            let mut ends: Vec<&mut [u8]> = arrivals.iter_mut().map(Vec::as_mut_slice).collect();
+            builder.build_with_arrivals(&requests, &mut slices, &mut ends).unwrap();
+            assert!(packets == build(&mut builder, &plans));
+            for ((plan, packet), arrival) in plans.iter().zip(packets).zip(arrivals) {
+                let before = &plan.path[..plan.path.len() - 1];
+                let travelled = before.iter().fold(packet, |packet, &at| {
+                    oracle(&packet, world.secret(at)).expect("sphinx-packet opens it").bytes
+                });
+                assert!(travelled == arrival, "{} hops, {:?}", plan.path.len(), plan.size);
             }
         }
     }

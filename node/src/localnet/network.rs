@@ -13,7 +13,7 @@ use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, FinalHops, Held, Keys, NodeKey, Sink};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkPlan, Refuse, Server, ServerConfig, StopReport};
+use phix_io::{LinkPlan, PeerLimits, Refuse, Server, ServerConfig, StopReport};
 
 use super::arguments::Nodes;
 use crate::fault::Fault;
@@ -176,6 +176,8 @@ where
         link: plan.nodes.link,
         source: Some(ip),
         connections_max: 256,
+        peers: PeerLimits::default(),
+        noise: phix_io::noise::Noise::default(),
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use phix_io::LinkChoice;
 
 use super::Setting;
-use super::value::{Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
+use super::value::{Any, Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -80,6 +80,19 @@ settings! {
     /// says whether that is far enough.
     "connections-max" connections_max: Count<1, 65535> = "1024";
 
+    /// Connections that one source may have at a time, all shards together; more are refused and
+    /// counted. A source is an IPv4 address, or an IPv6 network of 64 bits. Another Phix node
+    /// connects once for each of its shards, stock nodes connect once. "off" sets no limit.
+    "connections-per-source" connections_per_source: Or<Off, Count<1, 65535>> = "64";
+
+    /// Where packets may go. "any" lets the sender of a packet name any address and port: keep the
+    /// node, by firewall, from reaching what it need not. Better, if the node is part of a network
+    /// whose nodes are known: a file with these, either a topology file or a list with one address
+    /// and port in each line, and packets for others are dropped and counted as next_hop_unknown.
+    /// The file is read when the node starts; a relative path starts at the directory of the
+    /// configuration file.
+    "next-hops" next_hops: Or<Any, PathBuf> = "any";
+
     /// Regular packets, and as many acknowledgements, that one shard can hold at a time; more are
     /// dropped and counted. A packet is held for the delay that its sender asked for, so that
     /// 32768 packets are enough for 300000 packets a second at 100 ms. Memory per shard: 3 KiB for
@@ -114,6 +127,13 @@ settings! {
     /// which; "portable" are those that run everywhere, and "avx2" and "avx512" do not start on a
     /// processor without these instructions.
     "crypto" crypto: Crypto = "auto";
+
+    /// Address and port on which the node shows how it fares to programs of this machine:
+    /// http://ADDRESS/metrics for Prometheus and `phix-node top`, /livez and /readyz for those who
+    /// watch over services. 127.0.0.1:9178 is a good choice; "off" shows nothing. Metrics tell how
+    /// much traffic there is when, which helps to find out who talks to whom: on an address that
+    /// others can reach, let only your own monitoring through.
+    "metrics" metrics: Or<Off, SocketAddr> = "off";
 
     /// How often the running node prints one line with packets in, out and dropped by reason;
     /// "off" prints none. Such lines say how much traffic there is when: keep them to yourself.

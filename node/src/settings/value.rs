@@ -129,6 +129,9 @@ pub struct Auto;
 /// "none": there is no such thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nothing;
+/// "any": whatever there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Any;
 /// "off": it does not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Off;
@@ -138,6 +141,9 @@ impl Word for Auto {
 }
 impl Word for Nothing {
     const WORD: &'static str = "none";
+}
+impl Word for Any {
+    const WORD: &'static str = "any";
 }
 impl Word for Off {
     const WORD: &'static str = "off";

@@ -3,6 +3,8 @@
 mod common;
 mod help;
 mod init;
+mod load;
+mod metrics;
 mod path;
 mod refusals;
 mod run;

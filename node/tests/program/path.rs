@@ -14,7 +14,7 @@ use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
-use phix_io::{LinkChoice, Server, ServerConfig};
+use phix_io::{LinkChoice, PeerLimits, Server, ServerConfig};
 use rustix::process::Signal;
 
 use crate::common::{Node, PATIENCE, Running, has};
@@ -50,6 +50,8 @@ impl End {
             link: LinkChoice::Auto,
             source: None,
             connections_max: 16,
+            peers: PeerLimits::default(),
+            noise: phix_io::noise::Noise::default(),
             drain: Duration::ZERO,
             shard: Config {
                 capacity: [64; 5],

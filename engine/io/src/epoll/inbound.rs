@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
 use super::{EpollLink, INBOUND, LISTENER, watch};
-use crate::inbound::{End, Stream, readable};
+use crate::inbound::{End, Stream};
 use crate::patience::Progress;
 use crate::slab::{Key, Slab};
+use crate::sockets;
 
 /// Connections accepted per turn at most, so that a flood of them leaves time for packets.
 const ACCEPTS: usize = 64;
@@ -46,13 +47,17 @@ impl EpollLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return };
         if self.inbound.is_full() {
             let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
             if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
                 self.close_one(key, End::Overdue, intake);
             }
         }
-        let stream = self.streams.open(self.now);
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
+            intake.counters.plain_refused += 1;
+            return;
+        };
         let inbound = Inbound { fd, stream, in_round: false, hung_up: false };
         let Ok(key) = self.inbound.insert(inbound) else {
             intake.counters.refused += 1;
@@ -80,12 +85,12 @@ impl EpollLink {
     /// One read for each connection of the round, as long as the inbox has room.
     pub(super) fn read_round(&mut self, intake: &mut Intake<'_>) {
         for _ in 0..self.round.len() {
-            let limit = readable(intake.inbox.room()).min(self.buffer.len());
-            if limit == 0 {
+            // One packet may end with the first byte that is read.
+            if intake.inbox.room() < 2 {
                 return;
             }
             let Some(key) = self.round.pop_front() else { return };
-            match self.read(key, limit, intake) {
+            match self.read(key, intake) {
                 Ok(true) => self.round.push_back(key),
                 Ok(false) => {}
                 Err(end) => self.close_one(key, end, intake),
@@ -94,27 +99,37 @@ impl EpollLink {
     }
 
     /// Reads once; says whether there may be more.
-    fn read(&mut self, key: Key, limit: usize, intake: &mut Intake<'_>) -> Result<bool, End> {
-        let Some(inbound) = self.inbound.get_mut(key) else { return Ok(false) };
+    fn read(&mut self, key: Key, intake: &mut Intake<'_>) -> Result<bool, End> {
+        let Some(Inbound { fd, stream, in_round, hung_up }) = self.inbound.get_mut(key) else {
+            return Ok(false);
+        };
+        if stream.waits() {
+            self.streams.push(stream, &mut [], intake, self.now)?;
+        }
+        let limit = stream.readable(intake.inbox.room()).min(self.buffer.len());
+        if stream.waits() || limit == 0 {
+            return Ok(true);
+        }
         let buffer = &mut self.buffer[..limit];
-        let count = match recv(&inbound.fd, &mut *buffer, RecvFlags::DONTWAIT) {
+        let count = match recv(&*fd, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err(End::Theirs),
             Ok((count, _)) => count,
             Err(Errno::INTR) => return Ok(true),
             Err(Errno::AGAIN) => {
-                inbound.in_round = false;
+                *in_round = false;
                 return Ok(false);
             }
             Err(_) => return Err(End::Theirs),
         };
-        let bytes = &buffer[..count];
-        let used = self.streams.push(&mut inbound.stream, bytes, intake, self.now);
-        let used = used.map_err(|_| End::Malformed)?;
+        let used = self.streams.push(stream, &mut buffer[..count], intake, self.now)?;
         debug_assert_eq!(used, count, "no read takes in more than the inbox has room for");
+        if stream.reply().is_some_and(|reply| !sockets::say(fd, &reply)) {
+            return Err(End::Theirs);
+        }
         // A short read emptied the socket; the next byte brings an event. The end of the stream
         // brings none if it was announced with the bytes.
-        inbound.in_round = count == limit || inbound.hung_up;
-        Ok(inbound.in_round)
+        *in_round = count == limit || *hung_up || stream.waits();
+        Ok(*in_round)
     }
 
     pub(super) fn close_one(&mut self, key: Key, end: End, intake: &mut Intake<'_>) {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -25,12 +26,15 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
-use crate::inbound::{End, Gate, Streams, readable};
+use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
+use crate::noise::NoisePeers;
 use crate::pace::{Hold, Pace, sleep};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::Voices;
 use crate::waker::Waker;
 
 use inbound::Inbound;
@@ -57,11 +61,13 @@ pub(crate) struct EpollLink {
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
     source: Option<IpAddr>,
+    sources: Sources,
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
     outbound: Slab<Outbound>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -85,10 +91,12 @@ impl EpollLink {
             waker: parts.waker,
             timer,
             source: parts.source,
+            sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -101,7 +109,8 @@ impl EpollLink {
 
     /// Waits and takes in events. False if it is better not to look for any yet.
     fn wait(&mut self, wait: Wait, room: usize) -> io::Result<bool> {
-        let wait = if self.round.is_empty() || readable(room) == 0 { wait } else { Wait::No };
+        // With room for one packet no stream is read: its first byte may end one.
+        let wait = if self.round.is_empty() || room < 2 { wait } else { Wait::No };
         let patience = self.streams.patience.ends();
         let others = [self.peers.next_limit(), self.gate.opens(), patience];
         let wait = self.timers.wait(wait, others);
@@ -140,7 +149,7 @@ impl EpollLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.close_overdue(intake);
         for key in self.peers.expired(self.now) {
-            self.close_outbound(key);
+            self.give_up(key);
         }
         if self.gate.reopen(self.now)
             && let Some(listener) = &self.listener
@@ -167,6 +176,7 @@ impl Link for EpollLink {
         }
         self.read_round(&mut intake);
         self.pace.woken(intake.counters.received - received, self.now);
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -208,6 +218,10 @@ impl Line for EpollLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

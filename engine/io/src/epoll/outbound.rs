@@ -1,7 +1,7 @@
 //! Connections out: connected, written to, watched for their end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use phix_engine::egress::PeerId;
@@ -16,6 +16,7 @@ use super::{EpollLink, OUTBOUND, watch};
 use crate::sending::Sending;
 use crate::slab::Key;
 use crate::sockets;
+use crate::voice::Voice;
 
 /// Reads per turn of what a next hop sends, which is nothing if it keeps to the protocol. One that
 /// sends faster than this loses its connection.
@@ -25,7 +26,9 @@ const DISCARDS: usize = 4;
 pub(super) struct Outbound {
     pub(super) fd: OwnedFd,
     peer: PeerId,
+    address: IpAddr,
     connected: bool,
+    voice: Voice,
     sending: Option<Sending>,
 }
 
@@ -38,6 +41,9 @@ impl EpollLink {
     }
 
     fn try_connect(&mut self, peer: PeerId, address: SocketAddr) -> io::Result<Key> {
+        if !self.voices.may_connect(address.ip()) {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
         let socket = sockets::outbound(address, self.source)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&address.into()) {
@@ -45,7 +51,14 @@ impl EpollLink {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => return Err(error),
         }
-        let outbound = Outbound { fd: socket.into(), peer, connected: false, sending: None };
+        let outbound = Outbound {
+            fd: socket.into(),
+            peer,
+            address: address.ip(),
+            connected: false,
+            voice: Voice::Plain,
+            sending: None,
+        };
         let full = |_| io::Error::from_raw_os_error(libc::EMFILE);
         let key = self.outbound.insert(outbound).map_err(full)?;
         let outbound = self.outbound.get_mut(key).expect("inserted above");
@@ -60,13 +73,17 @@ impl EpollLink {
     pub(super) fn outbound_event(&mut self, key: Key, flags: EventFlags, pool: &Pool) {
         let Some(outbound) = self.outbound.get_mut(key) else { return };
         if !outbound.connected {
-            match socket_error(&outbound.fd) {
-                Ok(Ok(())) => {
-                    outbound.connected = true;
-                    let peer = outbound.peer;
-                    self.peers.connected(peer, key, self.now);
-                }
-                Ok(Err(_)) | Err(_) => return self.lose(key),
+            if socket_error(&outbound.fd) != Ok(Ok(())) {
+                return self.lose(key);
+            }
+            let Ok(voice) = self.voices.begin(outbound.address, &outbound.fd) else {
+                return self.lose(key);
+            };
+            (outbound.connected, outbound.voice) = (true, voice);
+            if outbound.voice.is_up() {
+                self.peers.connected(outbound.peer, key, self.now);
+            } else {
+                self.peers.greeting(outbound.peer, key, self.now);
             }
         }
         if flags.contains(EventFlags::OUT) {
@@ -85,13 +102,17 @@ impl EpollLink {
         front: usize,
         pool: &mut Pool,
     ) {
-        let sending = Sending::new(packets, Margins { front, tail: 0 }, pool);
+        let unsent = Margins { front, tail: 0 };
         let Some(key) = self.peers.ready(peer) else {
-            return sending.finish(&mut self.timers.completed);
+            return Sending::new(packets, unsent, pool).finish(&mut self.timers.completed);
         };
+        let outbound = self.outbound.get_mut(key).expect("a peer that is ready is connected");
+        let spoken = outbound.voice.speak(&packets, front, pool);
+        outbound.sending = Some(Sending::new(packets, spoken.unwrap_or(unsent), pool));
+        if spoken.is_err() {
+            return self.lose(key);
+        }
         self.peers.moved(peer, key, true, self.now);
-        self.outbound.get_mut(key).expect("a peer that is ready is connected").sending =
-            Some(sending);
         self.write(key, pool);
     }
 
@@ -121,12 +142,23 @@ impl EpollLink {
         }
     }
 
-    /// Throws away what a next hop sends. False if the connection is at its end.
+    /// Takes what belongs to a handshake and throws away whatever else a next hop sends. False if
+    /// the connection is at its end.
     fn discard(&mut self, key: Key) -> bool {
-        let Some(outbound) = self.outbound.get_mut(key) else { return true };
+        let Some(Outbound { fd, voice, peer, .. }) = self.outbound.get_mut(key) else {
+            return true;
+        };
         for _ in 0..DISCARDS {
-            match recv(&outbound.fd, &mut *self.buffer, RecvFlags::DONTWAIT) {
+            match recv(&*fd, &mut *self.buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return false,
+                Ok((count, _)) if !voice.is_up() => {
+                    if self.voices.hear(voice, &self.buffer[..count], fd).is_err() {
+                        return false;
+                    }
+                    if voice.is_up() {
+                        self.peers.connected(*peer, key, self.now);
+                    }
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
                 Err(_) => return false,
@@ -139,8 +171,16 @@ impl EpollLink {
         if let Some(outbound) = self.outbound.get_mut(key) {
             let peer = outbound.peer;
             self.peers.lost(peer, key, self.now);
-            self.close_outbound(key);
+            self.give_up(key);
         }
+    }
+
+    /// Closes a connection before its time.
+    pub(super) fn give_up(&mut self, key: Key) {
+        if let Some(outbound) = self.outbound.get(key) {
+            self.voices.lost(&outbound.voice);
+        }
+        self.close_outbound(key);
     }
 
     pub(super) fn close_outbound(&mut self, key: Key) {

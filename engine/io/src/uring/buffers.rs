@@ -75,12 +75,13 @@ impl Buffers {
         self.tail.wrapping_sub(self.head) as usize
     }
 
-    pub(super) fn bytes(&self, filled: &Filled) -> &[u8] {
+    /// The bytes in a buffer, to be changed in place.
+    pub(super) fn bytes_mut(&mut self, filled: &mut Filled) -> &mut [u8] {
         let start = self.start(filled.id);
         // SAFETY: the range lies in the allocation (`Filled::new` checked it), is initialized
-        // (zeroed at first) and is not written: the kernel gave this buffer away with the
-        // completion, and gets it back only when `filled` is consumed.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), filled.len) }
+        // (zeroed at first) and is used by nobody else: the kernel gave this buffer away with the
+        // completion, and gets it back only when `filled` is consumed; `self` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), filled.len) }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the caller must not have it any longer")]

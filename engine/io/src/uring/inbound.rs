@@ -12,6 +12,7 @@ use super::{Connection, LEAVING_MAX, Role, UringLink};
 use crate::inbound::End;
 use crate::patience::Progress;
 use crate::slab::{Key, Slab};
+use crate::sockets;
 
 /// Bytes that a next hop may send us in one connection, though by the protocol it sends none.
 const DISCARD_MAX: usize = 1 << 20;
@@ -45,6 +46,7 @@ impl UringLink {
     }
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
+        let Some(pass) = self.sources.admit(&fd, intake.counters) else { return Ok(()) };
         if self.inbound == self.inbound_max {
             let (all, ours) =
                 (progress(&self.connections), held_up(&self.connections, &self.pending));
@@ -57,7 +59,11 @@ impl UringLink {
             intake.counters.refused += 1;
             return Ok(());
         }
-        let role = Role::In { stream: self.streams.open(self.now) };
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
+            intake.counters.plain_refused += 1;
+            return Ok(());
+        };
+        let role = Role::In { stream: Box::new(stream) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
             intake.counters.refused += 1;
@@ -71,7 +77,7 @@ impl UringLink {
 
     /// An event of a receive, on a connection in or out.
     pub(super) fn received(&mut self, event: Event) -> io::Result<()> {
-        let Event { key, result, more, filled, .. } = event;
+        let Event { key, result, more, mut filled, .. } = event;
         let Some(connection) = self.connections.get_mut(key) else {
             unreachable!("a connection stays until its operations have ended");
         };
@@ -88,9 +94,20 @@ impl UringLink {
         let closing = connection.closing;
         let discard = match &mut connection.role {
             Role::In { .. } => None,
-            Role::Out { discarded, .. } => {
+            Role::Out { peer, discarded, voice, .. } => {
                 *discarded += result.as_ref().copied().unwrap_or(0);
-                Some(*discarded > DISCARD_MAX)
+                let mut useless = *discarded > DISCARD_MAX;
+                if let Some(filled) = &mut filled
+                    && !closing
+                    && !voice.is_up()
+                {
+                    let bytes = self.ring.buffers_mut().bytes_mut(filled);
+                    useless |= self.voices.hear(voice, bytes, &connection.fd).is_err();
+                    if voice.is_up() {
+                        self.peers.connected(*peer, key, self.now);
+                    }
+                }
+                Some(useless)
             }
         };
         match filled {
@@ -102,7 +119,7 @@ impl UringLink {
         }
         match discard {
             _ if closing => self.reap(key),
-            Some(flooded) if ended || flooded => return self.lose(key),
+            Some(useless) if ended || useless => return self.lose(key),
             None if ended => self.pending.push_back(Pending::End(key)),
             _ if !more && fed => self.starved.push_back(key),
             _ if !more => self.hungry.push_back(key),
@@ -116,9 +133,10 @@ impl UringLink {
         while let Some(pending) = self.pending.pop_front() {
             match pending {
                 Pending::End(key) => self.end(key, End::Theirs, intake)?,
-                Pending::Bytes { key, filled, used } => {
-                    let used = used + self.push(key, &filled, used, intake)?;
-                    if used < filled.len() {
+                Pending::Bytes { key, mut filled, used } => {
+                    let (more, waits) = self.push(key, &mut filled, used, intake)?;
+                    let used = used + more;
+                    if used < filled.len() || waits {
                         self.pending.push_front(Pending::Bytes { key, filled, used });
                         return Ok(());
                     }
@@ -129,21 +147,29 @@ impl UringLink {
         Ok(())
     }
 
-    /// Feeds one buffer; says how much of it is done with.
+    /// Feeds one buffer; says how much of it is done with, and whether some of that waits for room
+    /// all the same.
     fn push(
         &mut self,
         key: Key,
-        filled: &Filled,
+        filled: &mut Filled,
         from: usize,
         intake: &mut Intake<'_>,
-    ) -> io::Result<usize> {
-        let bytes = &self.ring.buffers().bytes(filled)[from..];
+    ) -> io::Result<(usize, bool)> {
+        let bytes = &mut self.ring.buffers_mut().bytes_mut(filled)[from..];
         let all = bytes.len();
         let open = self.connections.get_mut(key).filter(|connection| !connection.closing);
-        let Some(Connection { role: Role::In { stream }, .. }) = open else { return Ok(all) };
-        match self.streams.push(stream, bytes, intake, self.now) {
-            Ok(used) => Ok(used),
-            Err(_) => self.end(key, End::Malformed, intake).map(|()| all),
+        let Some(Connection { fd, role: Role::In { stream }, .. }) = open else {
+            return Ok((all, false));
+        };
+        let mut used = self.streams.push(stream, bytes, intake, self.now);
+        if stream.reply().is_some_and(|reply| !sockets::say(fd, &reply)) {
+            used = Err(End::Theirs);
+        }
+        let waits = stream.waits();
+        match used {
+            Ok(used) => Ok((used, waits)),
+            Err(end) => self.end(key, end, intake).map(|()| (all, false)),
         }
     }
 

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use phix_engine::egress::PeerId;
 use phix_engine::intake::Intake;
@@ -31,10 +32,13 @@ use phix_engine::units::Time;
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
+use crate::noise::NoisePeers;
 use crate::pace::{Hold, Pace};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
+use crate::sources::Sources;
+use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
@@ -50,8 +54,16 @@ const LEAVING_MAX: usize = 64;
 
 #[derive(Debug)]
 enum Role {
-    In { stream: Stream },
-    Out { peer: PeerId, message: Option<Box<Message>>, discarded: usize },
+    In {
+        stream: Box<Stream>,
+    },
+    Out {
+        peer: PeerId,
+        address: IpAddr,
+        voice: Voice,
+        message: Option<Box<Message>>,
+        discarded: usize,
+    },
 }
 
 /// A connection, in or out, and the operations that the kernel has on it.
@@ -82,6 +94,7 @@ pub(crate) struct UringLink {
     waker: Waker,
     watching: bool,
     source: Option<IpAddr>,
+    sources: Sources,
     connections: Slab<Connection>,
     /// Connections in that are open.
     inbound: usize,
@@ -95,6 +108,7 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
     peers: Peers,
+    voices: Voices,
     streams: Streams,
     gate: Gate,
     timers: Timers,
@@ -114,6 +128,7 @@ impl UringLink {
             waker: parts.waker,
             watching: false,
             source: parts.source,
+            sources: parts.sources,
             connections: Slab::new(places),
             inbound: 0,
             leaving: 0,
@@ -122,6 +137,7 @@ impl UringLink {
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
+            voices: Voices::new(parts.noise),
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
@@ -200,7 +216,7 @@ impl UringLink {
     fn expire(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
         self.end_overdue(intake)?;
         for key in self.peers.expired(self.now) {
-            self.close(key)?;
+            self.give_up(key)?;
         }
         self.gate.reopen(self.now);
         Ok(())
@@ -257,6 +273,7 @@ impl Link for UringLink {
         let received = intake.counters.received;
         self.handle_all(&mut intake)?;
         self.pace.woken(intake.counters.received - received, self.now);
+        self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }
 
@@ -305,6 +322,10 @@ impl Line for UringLink {
 
     fn alarm(&mut self, at: Option<Time>) {
         self.timers.alarm = at;
+    }
+
+    fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
+        self.voices.set_peers(peers);
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

@@ -14,14 +14,17 @@ use super::{Connection, Role, UringLink};
 use crate::sending::Sending;
 use crate::slab::Key;
 use crate::sockets;
+use crate::voice::Voice;
 
 impl UringLink {
     pub(super) fn connect(&mut self, peer: PeerId, address: SocketAddr) -> io::Result<()> {
-        let Ok(socket) = sockets::outbound(address, self.source) else {
+        let may = self.voices.may_connect(address.ip());
+        let Some(socket) = sockets::outbound(address, self.source).ok().filter(|_| may) else {
             self.peers.refused(peer, self.now);
             return Ok(());
         };
-        let role = Role::Out { peer, message: None, discarded: 0 };
+        let voice = Voice::Plain;
+        let role = Role::Out { peer, address: address.ip(), voice, message: None, discarded: 0 };
         let connection =
             Connection { lent: Some(Op::Connect), ..Connection::new(socket.into(), role) };
         let Ok(key) = self.connections.insert(connection) else {
@@ -43,10 +46,20 @@ impl UringLink {
         if event.result.is_err() {
             return self.lose(key);
         }
-        self.peers.connected(peer, key, self.now);
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.receiving = true;
-        self.ring.receive(key, connection.fd.as_fd())
+        let Some(Connection { fd, role: Role::Out { address, voice, .. }, receiving, .. }) =
+            self.connections.get_mut(key)
+        else {
+            return Ok(());
+        };
+        let Ok(begun) = self.voices.begin(*address, fd) else { return self.lose(key) };
+        *voice = begun;
+        if voice.is_up() {
+            self.peers.connected(peer, key, self.now);
+        } else {
+            self.peers.greeting(peer, key, self.now);
+        }
+        *receiving = true;
+        self.ring.receive(key, fd.as_fd())
     }
 
     pub(super) fn start_sending(
@@ -56,13 +69,21 @@ impl UringLink {
         front: usize,
         pool: &mut Pool,
     ) -> io::Result<()> {
-        let sending = Sending::new(packets, Margins { front, tail: 0 }, pool);
-        let key = self.peers.ready(peer);
-        let Some((key, message)) = key.and_then(|key| Some((key, self.message(key)?))) else {
-            sending.finish(&mut self.timers.completed);
+        let unsent = Margins { front, tail: 0 };
+        let Some(key) = self.peers.ready(peer) else {
+            Sending::new(packets, unsent, pool).finish(&mut self.timers.completed);
             return Ok(());
         };
-        message.sending = Some(sending);
+        let Some(Connection { role: Role::Out { voice, message: Some(message), .. }, .. }) =
+            self.connections.get_mut(key)
+        else {
+            unreachable!("a peer that is ready is connected and has its message");
+        };
+        let Ok(margins) = voice.speak(&packets, front, pool) else {
+            Sending::new(packets, unsent, pool).finish(&mut self.timers.completed);
+            return self.lose(key);
+        };
+        message.sending = Some(Sending::new(packets, margins, pool));
         self.peers.moved(peer, key, true, self.now);
         self.go_on(key, pool)
     }
@@ -98,6 +119,14 @@ impl UringLink {
         Ok(())
     }
 
+    /// Closes a connection before its time.
+    pub(super) fn give_up(&mut self, key: Key) -> io::Result<()> {
+        if let Some(Connection { role: Role::Out { voice, .. }, .. }) = self.connections.get(key) {
+            self.voices.lost(voice);
+        }
+        self.close(key)
+    }
+
     /// Closes a connection out that has failed.
     pub(super) fn lose(&mut self, key: Key) -> io::Result<()> {
         if let Some(Connection { role: Role::Out { peer, .. }, .. }) = self.connections.get_mut(key)
@@ -105,7 +134,7 @@ impl UringLink {
             let peer = *peer;
             self.peers.lost(peer, key, self.now);
         }
-        self.close(key)
+        self.give_up(key)
     }
 
     /// Lends the message to the kernel, aimed at what is still to be sent.

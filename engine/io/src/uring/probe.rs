@@ -101,8 +101,9 @@ fn receive(ring: &mut Ring, sent: &[u8]) -> io::Result<()> {
                 continue;
             }
             event.result?;
-            let one = event.filled.ok_or_else(|| io::Error::other("no buffer was used"))?;
-            got.extend_from_slice(ring.buffers().bytes(&one));
+            let none = || io::Error::other("no buffer was used");
+            let mut one = event.filled.ok_or_else(none)?;
+            got.extend_from_slice(ring.buffers_mut().bytes_mut(&mut one));
             filled.push(one);
             if !event.more {
                 return Err(io::Error::other("multishot receive ended by itself"));

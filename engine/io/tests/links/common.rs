@@ -13,7 +13,8 @@ use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
 use phix_engine::wire::address;
 use phix_engine::wire::frame::{FRAME_HEADER_MAX, FrameHeader, FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
-use phix_io::{LinkChoice, LinkKind, Refuse, Server, ServerConfig, StopReport, plan};
+use phix_io::noise::Noise;
+use phix_io::{LinkChoice, LinkKind, PeerLimits, Refuse, Server, ServerConfig, StopReport, plan};
 use sphinx_packet::crypto::PrivateKey;
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
@@ -58,6 +59,8 @@ pub(crate) fn config(link: LinkChoice) -> ServerConfig {
         link,
         source: None,
         connections_max: 64,
+        peers: PeerLimits::default(),
+        noise: Noise::default(),
         drain: Duration::from_secs(2),
         shard: Config {
             capacity: [256, 4096, 64, 64, 128],

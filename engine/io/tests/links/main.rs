@@ -5,6 +5,7 @@ mod common;
 mod connections;
 mod forwarding;
 mod next_hops;
+mod noise;
 mod patience;
 mod relay;
 mod shards;

@@ -18,6 +18,7 @@ impl Builder {
             write_last_beta(job, |hop| &streams[hop][row]);
         }
         self.authenticate(jobs, 0);
+        jobs.iter_mut().for_each(|job| job.keep_arrival(MAC.start..HEADER));
         for step in 1..MAX_HOPS {
             let rows = longer_than(jobs, step);
             let streams = &self.scratch.streams;

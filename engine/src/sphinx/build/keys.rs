@@ -47,6 +47,23 @@ impl Builder {
             kernels.multiply(&scratch.scalars[..rows], &scratch.points[..rows], shared);
             (kernels.expand)(shared, &mut scratch.keys[hop][..rows]);
         }
+        if jobs.iter().any(|job| job.arrival.is_some()) {
+            self.write_last_alphas(jobs);
+        }
+    }
+
+    /// Writes into the arrivals the alpha that the last hop receives. What `agree` left in the
+    /// scalars is the initial secret times the blinding factors of all hops before the last.
+    fn write_last_alphas(&mut self, jobs: &mut [Job<'_>]) {
+        let (kernels, scratch, rows) = (self.kernels, &mut *self.scratch, jobs.len());
+        scratch.points[..rows].fill(BASE_POINT);
+        let alphas = &mut scratch.products[..rows];
+        (kernels.x25519)(&scratch.scalars[..rows], &scratch.points[..rows], alphas);
+        for (job, alpha) in jobs.iter_mut().zip(&*alphas) {
+            if let Some(arrival) = &mut job.arrival {
+                arrival[ALPHA].copy_from_slice(alpha);
+            }
+        }
     }
 }
 

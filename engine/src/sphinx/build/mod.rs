@@ -19,6 +19,7 @@ use alloc::boxed::Box;
 use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
+use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -170,15 +171,43 @@ impl Builder {
         requests: &[Request<'_>],
         packets: &mut [&mut [u8]],
     ) -> Result<(), Unbuildable> {
-        assert!(requests.len() == packets.len() && packets.len() <= BATCH_MAX);
-        for (lane, (request, packet)) in requests.iter().zip(&*packets).enumerate() {
-            let size = PacketSize::from_packet_len(packet.len());
-            let size = size.expect("a packet has one of the five sizes");
-            request.check(size).map_err(|fault| Unbuildable { lane, fault })?;
-        }
+        check(requests, packets)?;
+        let jobs = requests.iter().zip(packets);
+        let jobs = jobs.map(|(request, packet)| Job { request, packet, arrival: None });
+        self.run(jobs.collect());
+        Ok(())
+    }
 
-        let mut jobs: Jobs<'_> =
-            requests.iter().zip(packets).map(|(request, packet)| Job { request, packet }).collect();
+    /// As [`Builder::build`], and fills each of `arrivals` with the packet as its last hop will
+    /// receive it, every hop before that having taken its layer off. So a load test that is the
+    /// last hop itself knows each byte that must come back. That takes one scalar multiplication
+    /// more.
+    ///
+    /// # Errors
+    /// As [`Builder::build`]; then nothing is written to.
+    ///
+    /// # Panics
+    /// As [`Builder::build`], or if an arrival is not as long as its packet.
+    pub fn build_with_arrivals(
+        &mut self,
+        requests: &[Request<'_>],
+        packets: &mut [&mut [u8]],
+        arrivals: &mut [&mut [u8]],
+    ) -> Result<(), Unbuildable> {
+        let lengths = packets.iter().map(|packet| packet.len());
+        assert!(lengths.eq(arrivals.iter().map(|arrival| arrival.len())));
+        check(requests, packets)?;
+        let jobs = requests.iter().zip(packets).zip(arrivals);
+        let jobs = jobs.map(|((request, packet), arrival)| Job {
+            request,
+            packet,
+            arrival: Some(arrival),
+        });
+        self.run(jobs.collect());
+        Ok(())
+    }
+
+    fn run(&mut self, mut jobs: Jobs<'_>) {
         // Then the packets that still have a hop, or a layer, to go stand at the front.
         jobs.sort_unstable_by_key(|job| (Reverse(job.hops()), job.packet.len()));
 
@@ -186,8 +215,18 @@ impl Builder {
         self.write_headers(&mut jobs);
         self.write_payloads(&mut jobs);
         self.scratch.wipe_rows(&jobs);
-        Ok(())
     }
+}
+
+/// Whether every packet can be what its request asks for.
+fn check(requests: &[Request<'_>], packets: &[&mut [u8]]) -> Result<(), Unbuildable> {
+    assert!(requests.len() == packets.len() && packets.len() <= BATCH_MAX);
+    for (lane, (request, packet)) in requests.iter().zip(packets).enumerate() {
+        let size = PacketSize::from_packet_len(packet.len());
+        let size = size.expect("a packet has one of the five sizes");
+        request.check(size).map_err(|fault| Unbuildable { lane, fault })?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Builder {
@@ -196,10 +235,11 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// A request and the packet to write.
+/// A request, the packet to write, and the packet as it will reach its last hop, if that is wanted.
 struct Job<'a> {
     request: &'a Request<'a>,
     packet: &'a mut [u8],
+    arrival: Option<&'a mut [u8]>,
 }
 
 impl Job<'_> {
@@ -211,6 +251,13 @@ impl Job<'_> {
     /// first.
     fn hop_of_layer(&self, step: usize) -> usize {
         self.hops() - 1 - step
+    }
+
+    /// Copies what stands in `part` of the packet before any layer but the last hop's is around it.
+    fn keep_arrival(&mut self, part: Range<usize>) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival[part.clone()].copy_from_slice(&self.packet[part]);
+        }
     }
 
     fn has_explicit_keys(&self) -> bool {

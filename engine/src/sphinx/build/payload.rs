@@ -22,6 +22,10 @@ impl Builder {
             let mut payloads: ArrayVec<&mut [u8], BATCH_MAX> =
                 jobs[..rows].iter_mut().map(|job| &mut job.packet[HEADER..]).collect();
             (self.kernels.lioness_encrypt)(&self.scratch.payload_keys[..rows], &mut payloads);
+            drop(payloads);
+            if step == 0 {
+                jobs.iter_mut().for_each(|job| job.keep_arrival(HEADER..job.packet.len()));
+            }
         }
     }
 

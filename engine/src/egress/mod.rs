@@ -5,18 +5,33 @@
 //! than [`EGRESS_PATIENCE`] is dropped too, so that a next hop that takes nothing cannot hold
 //! memory for long.
 //!
+//! Senders name next hops, and a sender may be anyone. Unless the node knows its network
+//! ([`NextHops::Only`]), the table is shared out: peers that no connection has ever led to share
+//! [`STRANGERS_MAX`] places, and the ports of one host [`PEERS_PER_HOST_MAX`]. Whoever names
+//! addresses at random then pushes out others of that kind, and not the next hops in use.
+//!
 //! Invariant: a slot is in at most one queue. Invariant: a peer that packets in the wheel are
 //! bound for (`pending`) or that has a queue is never replaced by another.
+
+mod next_hops;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::ops::RangeInclusive;
 
-use crate::limits::{EGRESS_PATIENCE, PEER_QUEUE_MAX, PEERS_MAX};
+use crate::counters::DropReason;
+use crate::limits::{
+    EGRESS_PATIENCE, PEER_QUEUE_MAX, PEERS_MAX, PEERS_PER_HOST_MAX, STRANGERS_MAX,
+};
 use crate::pool::Slot;
 use crate::units::Time;
+
+pub use next_hops::NextHops;
 
 /// A next hop of one shard: position in its table of peers, below [`PEERS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +63,8 @@ struct Peer {
     queued: usize,
     pending: usize,
     used: Time,
+    /// A connection has led there since the peer got its place.
+    reached: bool,
 }
 
 /// All queues of one shard.
@@ -59,6 +76,9 @@ pub struct Egress {
     next: Box<[u32]>,
     since: Box<[Time]>,
     queued: usize,
+    next_hops: NextHops,
+    /// Peers that have not been reached.
+    strangers: usize,
 }
 
 impl Egress {
@@ -71,7 +91,16 @@ impl Egress {
             next: vec![NIL; capacity].into_boxed_slice(),
             since: vec![Time::ZERO; capacity].into_boxed_slice(),
             queued: 0,
+            next_hops: NextHops::Any,
+            strangers: 0,
         }
+    }
+
+    /// Changes which addresses may be next hops. Packets that are on their way to one that no
+    /// longer may still go there.
+    pub fn set_next_hops(&mut self, next_hops: NextHops) {
+        self.by_address.retain(|address, _| next_hops.allows(address));
+        self.next_hops = next_hops;
     }
 
     /// Packets in all queues.
@@ -90,16 +119,28 @@ impl Egress {
     }
 
     /// Announces a packet that will be queued for `address` later, once its delay is over, and
-    /// says under which peer; nothing if the table of peers is full of peers in use.
-    pub fn expect(&mut self, address: SocketAddr, now: Time) -> Option<PeerId> {
+    /// says under which peer.
+    ///
+    /// # Errors
+    /// [`DropReason::NextHopUnknown`] if packets may not go there, [`DropReason::PeerTableFull`]
+    /// if all places that the address could have are in use.
+    pub fn expect(&mut self, address: SocketAddr, now: Time) -> Result<PeerId, DropReason> {
         let id = match self.by_address.get(&address) {
             Some(&id) => id,
-            None => self.admit(address)?,
+            None if !self.next_hops.allows(&address) => return Err(DropReason::NextHopUnknown),
+            None => self.admit(address).ok_or(DropReason::PeerTableFull)?,
         };
         let peer = &mut self.peers[id.index()];
         peer.pending += 1;
         peer.used = now;
-        Some(id)
+        Ok(id)
+    }
+
+    /// Takes note that a connection leads to the peer.
+    pub fn reached(&mut self, id: PeerId) {
+        let peer = &mut self.peers[id.index()];
+        self.strangers -= usize::from(!peer.reached);
+        peer.reached = true;
     }
 
     /// Takes back an announcement: the packet was dropped before its delay was over.
@@ -185,86 +226,63 @@ impl Egress {
     }
 
     fn admit(&mut self, address: SocketAddr) -> Option<PeerId> {
-        let peer = Peer { address, head: NIL, tail: NIL, queued: 0, pending: 0, used: Time::ZERO };
-        let id = if self.peers.len() < PEERS_MAX {
-            self.peers.push(peer);
-            PeerId::from_index(self.peers.len() - 1)
-        } else {
-            let idle = |(_, peer): &(usize, &Peer)| peer.queued == 0 && peer.pending == 0;
-            let all = self.peers.iter().enumerate().filter(idle);
-            let (index, _) = all.min_by_key(|(_, peer)| peer.used)?;
-            self.by_address.remove(&self.peers[index].address);
-            self.peers[index] = peer;
-            PeerId::from_index(index)
+        let peer = Peer {
+            address,
+            head: NIL,
+            tail: NIL,
+            queued: 0,
+            pending: 0,
+            used: Time::ZERO,
+            reached: false,
         };
+        let index = self.place(&address)?;
+        if index == self.peers.len() {
+            self.peers.push(peer);
+        } else {
+            let old = core::mem::replace(&mut self.peers[index], peer);
+            self.strangers -= usize::from(!old.reached);
+            // An address that was forbidden and allowed again may have another place by now.
+            if self.by_address.get(&old.address).is_some_and(|id| id.index() == index) {
+                self.by_address.remove(&old.address);
+            }
+        }
+        self.strangers += 1;
+        let id = PeerId::from_index(index);
         self.by_address.insert(address, id);
         Some(id)
     }
+
+    /// The place for a new peer: a free one, or that of an idle peer, of those that were never
+    /// reached first, whose going leaves the quotas as they are.
+    fn place(&self, address: &SocketAddr) -> Option<usize> {
+        let host = ports_of_host(address);
+        let shared = self.next_hops == NextHops::Any;
+        let host_full = shared && self.by_address.range(host.clone()).count() >= PEERS_PER_HOST_MAX;
+        let strangers_full = shared && self.strangers >= STRANGERS_MAX;
+        if !host_full && !strangers_full && self.peers.len() < PEERS_MAX {
+            return Some(self.peers.len());
+        }
+        let fits = |peer: &Peer| {
+            let idle = peer.queued == 0 && peer.pending == 0;
+            idle && (!host_full || host.contains(&peer.address))
+                && !(strangers_full && peer.reached)
+        };
+        let all = self.peers.iter().enumerate().filter(|(_, peer)| fits(peer));
+        all.min_by_key(|(_, peer)| (peer.reached, peer.used)).map(|(index, _)| index)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use core::net::{IpAddr, Ipv4Addr};
-
-    use super::*;
-    use crate::units::Span;
-
-    fn address(port: usize) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port as u16 + 1)
-    }
-
-    fn put(egress: &mut Egress, port: usize, slot: u32, now: Time) -> Result<PeerId, Slot> {
-        let id = egress.expect(address(port), now).expect("room for a peer");
-        egress.queue(id, Slot::from_raw(slot), now).map(|()| id)
-    }
-
-    #[test]
-    fn queues_are_first_in_first_out_and_take_turns() {
-        let mut egress = Egress::new(8);
-        for slot in 0..6 {
-            put(&mut egress, slot % 2, slot as u32, Time::ZERO).unwrap();
+/// Everything that one host can listen on: the ports of an IPv4 address, or of a network of 64
+/// bits in IPv6, which is what a host gets.
+fn ports_of_host(address: &SocketAddr) -> RangeInclusive<SocketAddr> {
+    let (first, last) = match address.ip() {
+        IpAddr::V4(ip) => (IpAddr::V4(ip), IpAddr::V4(ip)),
+        IpAddr::V6(ip) => {
+            let host = u128::from(u64::MAX);
+            let bits = ip.to_bits();
+            let ip = |bits| IpAddr::V6(Ipv6Addr::from_bits(bits));
+            (ip(bits & !host), ip(bits | host))
         }
-        let mut order = Vec::new();
-        while let Some((id, to)) = egress.rotate() {
-            order.push((to.port() - 1, egress.pop(id).unwrap().into_raw()));
-        }
-        assert_eq!(order, [(0, 0), (1, 1), (0, 2), (1, 3), (0, 4), (1, 5)]);
-        assert!(egress.is_empty());
-    }
-
-    #[test]
-    fn the_newest_is_refused_when_a_queue_is_full() {
-        let mut egress = Egress::new(PEER_QUEUE_MAX + 1);
-        for slot in 0..PEER_QUEUE_MAX {
-            put(&mut egress, 0, slot as u32, Time::ZERO).unwrap();
-        }
-        let refused = put(&mut egress, 0, PEER_QUEUE_MAX as u32, Time::ZERO).unwrap_err();
-        assert_eq!(refused.into_raw() as usize, PEER_QUEUE_MAX);
-        assert_eq!(egress.len(), PEER_QUEUE_MAX);
-    }
-
-    #[test]
-    fn patience_ends() {
-        let mut egress = Egress::new(2);
-        let later = Time::ZERO.after(Span::from_millis(1));
-        put(&mut egress, 0, 0, Time::ZERO).unwrap();
-        put(&mut egress, 1, 1, later).unwrap();
-        let limit = egress.next_expiry().unwrap();
-        assert_eq!(limit, Time::ZERO.after(EGRESS_PATIENCE));
-        assert_eq!(egress.pop_expired(limit).unwrap().into_raw(), 0);
-        assert_eq!(egress.pop_expired(limit), None);
-        assert_eq!(egress.next_expiry(), Some(later.after(EGRESS_PATIENCE)));
-        Slot::into_raw(egress.pop_expired(later.after(EGRESS_PATIENCE)).unwrap());
-    }
-
-    #[test]
-    fn a_full_table_replaces_only_idle_peers() {
-        let mut egress = Egress::new(PEERS_MAX);
-        for port in 0..PEERS_MAX {
-            egress.expect(address(port), Time::from_nanos(port as u64)).unwrap();
-        }
-        assert_eq!(egress.expect(address(PEERS_MAX), Time::ZERO), None);
-        egress.forget(PeerId::from_index(5));
-        assert_eq!(egress.expect(address(PEERS_MAX), Time::ZERO).unwrap().index(), 5);
-    }
+    };
+    SocketAddr::new(first, 0)..=SocketAddr::new(last, u16::MAX)
 }

@@ -1,0 +1,87 @@
+//! What a running node shows of itself over HTTP: metrics for Prometheus, whether it lives, whether
+//! it takes packets.
+//!
+//! Invariant: nothing here makes a shard wait. What is shown are sums over all packets, and they
+//! change once a second at most: more often would tell an observer when single packets came.
+
+mod endpoint;
+pub mod names;
+mod page;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use phix_client::files::words;
+use phix_engine::pool::Capacity;
+use phix_io::Observer;
+
+use crate::fault::Fault;
+
+pub use endpoint::Endpoint;
+
+/// What is shown of one node.
+#[derive(Debug)]
+pub struct Shown {
+    observer: Observer,
+    capacity: Capacity,
+    build: [(&'static str, String); 3],
+    leaving: AtomicBool,
+}
+
+impl Shown {
+    /// A node with these shards, each with slots for `capacity` packets, of which `link` and
+    /// `crypto` are the names.
+    pub fn new(observer: Observer, capacity: Capacity, link: String, crypto: String) -> Arc<Self> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let build = [("version", version), ("link", link), ("crypto", crypto)];
+        Arc::new(Self { observer, capacity, build, leaving: AtomicBool::new(false) })
+    }
+
+    /// Takes note that the node takes no more packets.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process does what it is there for; what is wrong otherwise.
+    fn lives(&self) -> Result<&'static str, String> {
+        self.observer.failed().map_or(Ok("all shards run"), Err)
+    }
+
+    /// Whether the node takes packets; why not otherwise.
+    fn is_ready(&self) -> Result<&'static str, String> {
+        self.lives()?;
+        if self.leaving.load(Ordering::Relaxed) {
+            return Err("stopping: it sends what it holds and takes nothing more".to_owned());
+        }
+        Ok("listening")
+    }
+}
+
+/// Takes the address on which metrics are to be shown.
+///
+/// # Errors
+/// If it cannot be had.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address).map_err(|error| {
+        let why = words(&error);
+        Fault::refused(format!(
+            "metrics cannot be shown on {address} ({why}): stop the program that listens there \
+             (another node, perhaps), or set --metrics to another address or to off."
+        ))
+    })
+}
+
+/// What an operator should know about metrics on this address, if others can reach it.
+pub fn warning(address: SocketAddr) -> Option<String> {
+    (!address.ip().is_loopback()).then(|| {
+        format!(
+            "warning: metrics on {address} can be read from other machines. They tell how much \
+             traffic this node carries and when, which helps to find out who talks to whom: let \
+             only your own monitoring reach this address, or set --metrics to 127.0.0.1 and a port."
+        )
+    })
+}

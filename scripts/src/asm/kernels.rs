@@ -1,0 +1,53 @@
+//! The kernels and what is granted to each: as many spills as it has, with the reason why.
+//!
+//! The numbers are those of one compiler. Another may come out higher: look at the loop, measure
+//! (`phix-bench peel`), and write down what is right.
+
+/// A function whose loops are the time that a tier takes.
+pub(super) struct Kernel {
+    /// Its path below the room.
+    pub(super) name: &'static str,
+    /// Vector registers stored to the stack in its inner loops, at most.
+    pub(super) spills: usize,
+    /// Vector operands read from there, at most.
+    pub(super) reloads: usize,
+    /// Why there are any.
+    pub(super) reason: &'static str,
+}
+
+const fn kernel(name: &'static str, spills: usize, reloads: usize, reason: &'static str) -> Kernel {
+    Kernel { name, spills, reloads, reason }
+}
+
+/// The 16 registers hold the state, or less than it, and no temporary beside it.
+const FEW: &str = "16 registers";
+/// Two ladders have 40 limbs of coordinates, and each product takes ten columns besides.
+const TWO_LADDERS: &str = "32 registers for two ladders";
+/// State and message of a group take 32 registers, the states of two groups as many.
+const TWO_GROUPS: &str = "32 registers for state and message";
+/// No spills: the key stream is written to an array, and the round keys come from one.
+const OUTPUT: &str = "arrays on the stack";
+
+/// All of them, by primitive.
+pub(super) const KERNELS: &[Kernel] = &[
+    kernel("x25519::avx2::multiply", 155, 180, FEW),
+    kernel("x25519::avx512::multiply", 240, 212, TWO_LADDERS),
+    kernel("kdf::avx2::compress", 34, 47, FEW),
+    kernel("kdf::avx2::compress_fixed", 0, 0, ""),
+    kernel("kdf::avx512::compress::<1>", 0, 0, ""),
+    kernel("kdf::avx512::compress::<2>", 56, 94, TWO_GROUPS),
+    kernel("kdf::avx512::compress_fixed::<1>", 0, 0, ""),
+    kernel("kdf::avx512::compress_fixed::<2>", 0, 0, ""),
+    kernel("kdf::sha_ni::compress::<1>", 0, 0, ""),
+    kernel("kdf::sha_ni::compress::<2>", 5, 5, FEW),
+    kernel("kdf::sha_ni::compress_fixed::<1>", 0, 0, ""),
+    kernel("kdf::sha_ni::compress_fixed::<2>", 0, 0, ""),
+    kernel("ctr::aes_ni::apply", 8, 0, OUTPUT),
+    kernel("ctr::vaes::apply", 6, 11, OUTPUT),
+    kernel("lioness::avx2::compress", 109, 241, FEW),
+    kernel("lioness::avx2::blocks", 5, 5, FEW),
+    kernel("lioness::avx512::compress::<1>", 16, 37, TWO_GROUPS),
+    kernel("lioness::avx512::compress::<2>", 70, 96, TWO_GROUPS),
+    kernel("lioness::avx512::blocks::<1>", 0, 0, ""),
+    kernel("lioness::avx512::blocks::<2>", 0, 0, ""),
+];
