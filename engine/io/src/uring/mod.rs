@@ -184,7 +184,7 @@ impl UringLink {
         match self.pace.hold(wait, self.now) {
             Hold::None => self.ring.enter(span(wait, self.now))?,
             Hold::Until(time) => {
-                self.ring.enter_held(time.since(self.now), span(wait, self.now))?
+                self.ring.enter_held(time.since(self.now), span(wait, self.now))?;
             }
             Hold::Skip => return self.ring.hand_over().map(|()| false),
         }
