@@ -14,6 +14,7 @@ use crate::machine::{self, readable};
 use crate::metrics;
 use crate::next_hops;
 use crate::place::{self, Place};
+use crate::replay_store;
 use crate::server;
 use crate::settings::{Effective, Settings};
 
@@ -52,6 +53,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         next_hops(&place),
         metrics(settings.metrics.get()),
         memory(settings),
+        disk(&place),
         Ok(files(settings)),
     ];
     let mut wrong = Vec::new();
@@ -153,6 +155,14 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
         Some(available) => Ok(format!("memory        {needed}, of {}", readable(available))),
         None => Ok(format!("memory        {needed}; what is available is not known")),
     }
+}
+
+/// Whether the disk has room for what the node must still know after a restart.
+fn disk(place: &Place) -> Result<String, Fault> {
+    let Some(dir) = place.state_dir() else {
+        return Ok("disk          not used: what has passed is forgotten at a restart".into());
+    };
+    replay_store::disk(&dir, 0, place.settings.replay_capacity.size())
 }
 
 fn files(settings: &Settings) -> String {

@@ -50,6 +50,11 @@ impl Place {
         self.resolve(&self.settings.keys_dir)
     }
 
+    /// The directory of what must outlive the process, if the node is to have one.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.settings.state_dir.clone().get().map(|dir| self.resolve(&dir))
+    }
+
     /// A path of a setting; a relative one starts at the directory of the configuration file.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let base = self.config.parent().unwrap_or_else(|| Path::new(""));

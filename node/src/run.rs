@@ -14,8 +14,9 @@ use crate::faults::Faults;
 use crate::keys::{self, NodeKeys};
 use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
+use crate::replay_store::Store;
 use crate::settings::Settings;
-use crate::{check, machine, next_hops, notify, report, server};
+use crate::{check, machine, next_hops, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -58,7 +59,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let listener = settings.metrics.get().map(metrics::listen).transpose()?;
     let kernels = server::kernels(settings.crypto)?;
     let next_hops = next_hops::load(&place)?;
-    let server = server::start(settings, &keys, next_hops)?;
+    let store = Store::open(place.state_dir().as_deref(), say)?;
+    let served = rotation::fixed(&store, &keys, settings.replay_capacity.size())?;
+    let server = server::start(settings, served, next_hops, &store)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
@@ -74,6 +77,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     shown.leave();
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
+    let unsaved = store.close();
+    if unsaved > 0 {
+        say(format_args!("{unsaved} packets could not be saved and would pass again."));
+    }
     failed.or(stopped.failed).map_or(Ok(()), |what| {
         Err(Fault::broken(format!(
             "a shard broke ({what}): the node has stopped, start it again and report this."

@@ -1,20 +1,16 @@
 //! From settings and keys to a running server.
 
-use std::sync::Arc;
-
 use phix_engine::crypto::{Kernels, PORTABLE};
 use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
-use phix_engine::replay::ReplayFilter;
-use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{self, FinalHops, NodeKey};
-use phix_engine::wire::frame::{FrameVersion, KeyRotation};
+use phix_engine::shard::{self, FinalHops};
+use phix_engine::wire::frame::FrameVersion;
 use phix_io::crypto::tiers;
 use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;
-use crate::keys::NodeKeys;
 use crate::machine;
+use crate::replay_store::Store;
 use crate::settings::{Crypto, Frames, Settings, alternatives};
 
 /// Packets per batch of the portable kernels where the settings leave it open: these gain nothing
@@ -55,11 +51,17 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts a mix node that sends to `next_hops`.
+/// Starts a mix node with these keys, whose replay memory is saved in `store`, that sends to
+/// `next_hops`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
-pub fn start(settings: &Settings, keys: &NodeKeys, next_hops: NextHops) -> Result<Server, Fault> {
+pub fn start(
+    settings: &Settings,
+    keys: shard::Keys,
+    next_hops: NextHops,
+    store: &Store,
+) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
@@ -78,14 +80,7 @@ pub fn start(settings: &Settings, keys: &NodeKeys, next_hops: NextHops) -> Resul
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };
-    let replay = ReplayFilter::new(settings.replay_capacity.size(), random()?);
-    let primary = NodeKey {
-        rotation: KeyRotation::Unknown,
-        secret: NodeSecret::clone(&keys.secret),
-        replay: Arc::new(replay),
-    };
-    let keys = shard::Keys { primary, secondary: None };
-    Server::start(config, keys, |_| phix_io::Refuse)
+    Server::start(config, keys, |_| store.sink())
         .map_err(|error| Fault::refused(format!("{error}.")))
 }
 

@@ -136,6 +136,8 @@ pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) out: BufReader<ChildStdout>,
+    /// What it said before it was ready.
+    pub(crate) before: String,
     pub(crate) first: String,
 }
 
@@ -143,9 +145,17 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        out.read_line(&mut first).unwrap();
-        Self { child, out, first }
+        let (mut before, mut first) = (String::new(), String::new());
+        while out.read_line(&mut first).unwrap() > 0 && !first.starts_with("phix-node ") {
+            before += &std::mem::take(&mut first);
+        }
+        Self { child, out, before, first }
+    }
+
+    /// Ends it as the kernel would for lack of memory: at once, and without a word.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -7,4 +7,5 @@ mod load;
 mod metrics;
 mod path;
 mod refusals;
+mod remembering;
 mod run;

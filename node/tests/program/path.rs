@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use crate::common::{Node, PATIENCE, Running, has};
 
 /// The client that all packets are for.
-const DESTINATION: [u8; 32] = [7; 32];
+pub(crate) const DESTINATION: [u8; 32] = [7; 32];
 
 /// Hands what arrives to the test.
 struct Letters(SyncSender<Vec<u8>>);
@@ -34,14 +34,14 @@ impl Sink for Letters {
 }
 
 /// Where every route ends.
-struct End {
+pub(crate) struct End {
     server: Server,
     secret: NodeSecret,
-    inbox: Receiver<Vec<u8>>,
+    pub(crate) inbox: Receiver<Vec<u8>>,
 }
 
 impl End {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let secret = NodeSecret::from_bytes([9; 32]);
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -62,7 +62,7 @@ impl End {
                 seed: [0; 32],
             },
         };
-        let replay = Arc::new(ReplayFilter::new(1_000, [1; 32]));
+        let replay = Arc::new(ReplayFilter::new(100_000, [1; 32]));
         let primary = NodeKey { rotation: KeyRotation::Unknown, secret: secret.clone(), replay };
         let (letters, inbox) = sync_channel(100);
         let keys = Keys { primary, secondary: None };
@@ -71,7 +71,7 @@ impl End {
     }
 
     /// The next `count` messages, in any order, sorted.
-    fn messages(&self, count: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn messages(&self, count: usize) -> Vec<Vec<u8>> {
         let next = |_| self.inbox.recv_timeout(PATIENCE).expect("another message arrives");
         let mut messages: Vec<_> = (0..count).map(next).collect();
         messages.sort_unstable();
@@ -79,7 +79,7 @@ impl End {
     }
 }
 
-fn route(nodes: &[(Node, Running)], end: &End) -> Vec<Hop> {
+pub(crate) fn route(nodes: &[(Node, Running)], end: &End) -> Vec<Hop> {
     let hop = |(address, key): (SocketAddr, [u8; 32])| Hop { node: 0, address, key };
     let mix = |(node, running): &(Node, Running)| {
         let keys = phix_node::keys::load(&node.dir.join("keys")).unwrap();
@@ -88,14 +88,14 @@ fn route(nodes: &[(Node, Running)], end: &End) -> Vec<Hop> {
     nodes.iter().map(mix).chain([hop((end.server.address(), end.secret.public()))]).collect()
 }
 
-fn send<'a>(packets: impl IntoIterator<Item = &'a Packet>, to: SocketAddr) -> TcpStream {
+pub(crate) fn send<'a>(packets: impl IntoIterator<Item = &'a Packet>, to: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     packets.into_iter().for_each(|packet| stream.write_all(&packet.frame).unwrap());
     stream
 }
 
 /// The number in a row of the report.
-fn row(report: &str, name: &str) -> u64 {
+pub(crate) fn row(report: &str, name: &str) -> u64 {
     let rest = report.lines().find_map(|line| line.trim().strip_prefix(name));
     rest.unwrap_or_else(|| panic!("no {name} in {report}")).trim().parse().unwrap()
 }

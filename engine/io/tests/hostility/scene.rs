@@ -101,29 +101,35 @@ fn packets(from: &mut TcpStream, bytes: &mut Vec<u8>) -> Vec<Vec<u8>> {
     frames.chunks_exact(len).map(|frame| frame[front..].to_vec()).collect()
 }
 
-/// Runs a test over each link, one after the other, with a server of this kind; then stops the
-/// server, and asserts that its packets are accounted for and its descriptors given back.
+/// Runs a test over each link with a server of this kind; then stops the server, and asserts that
+/// its packets are accounted for.
 pub(crate) fn each(
     change: impl Fn(&mut ServerConfig),
     test: impl Fn(&Scene),
     judge: impl Fn(&StopReport),
 ) {
+    alone(|link| {
+        let mut config = ServerConfig { connections_max: 2_000, ..config(link) };
+        change(&mut config);
+        let scene = Scene { server: start(config), hop: Hop::new() };
+        test(&scene);
+        let report = scene.server.stop();
+        assert_balance(&report);
+        assert_eq!(report.failed, None);
+        judge(&report);
+    });
+}
+
+/// Runs a test over each link, one after the other and with no other beside it, and asserts that
+/// it gives all descriptors back.
+pub(crate) fn alone(test: impl Fn(LinkChoice)) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     raise_descriptors();
     for link in links() {
         // Whatever the first server of a process keeps for good is there from here on.
         drop(start(config(link)));
         let before = open_descriptors();
-        let mut config = ServerConfig { connections_max: 2_000, ..config(link) };
-        change(&mut config);
-        let scene = Scene { server: start(config), hop: Hop::new() };
-        test(&scene);
-        let Scene { server, hop } = scene;
-        let report = server.stop();
-        assert_balance(&report);
-        assert_eq!(report.failed, None);
-        judge(&report);
-        drop(hop);
+        test(link);
         settled(link, before);
     }
 }
