@@ -8,6 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use rand::{RngExt, SeedableRng};
 
 use phix_engine::counters::Counters;
+use phix_engine::histogram::Spans;
 use phix_engine::intake::{Assembler, Inbox, Intake};
 use phix_engine::pool::Pool;
 use phix_engine::replay::{ReplayFilter, Verdict};
@@ -114,5 +115,24 @@ fn wheel(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, frame_parsing, replay, wheel);
+/// Lengths of time that are measured, as many as packets leave in one turn at most.
+const MEASURED: usize = 1024;
+
+/// What a shard measures of each packet, without the reading of the clock, which is the turn's.
+fn histograms(c: &mut Criterion) {
+    let mut draw = ChaCha8Rng::seed_from_u64(4);
+    let spans: Vec<Span> =
+        (0..MEASURED).map(|_| Span::from_nanos(draw.random_range(0..10_000_000))).collect();
+    let mut histogram = Spans::default();
+    let mut group = c.benchmark_group("histogram");
+    group.throughput(Throughput::Elements(MEASURED as u64));
+    group.bench_function("note/1024", |b| {
+        b.iter(|| {
+            black_box(&spans).iter().for_each(|&span| histogram.note(span));
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, frame_parsing, replay, wheel, histograms);
 criterion_main!(benches);

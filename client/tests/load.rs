@@ -262,8 +262,8 @@ fn the_search_ends_at_its_ceiling_where_the_node_is_faster() {
         "300ms",
         "--mean-delay",
         "0ms",
-        "--max-p99",
-        "5s",
+        "--tolerance",
+        "90%",
         "--json",
         &json,
     ]);

@@ -1,7 +1,9 @@
 //! What one shard counts. Plain numbers, written by the shard alone; the shell publishes copies.
 //!
-//! Invariant: `received = forwarded + delivered + held + dropped, summed over all reasons`, where
-//! held is what the shard still has in its queues, its wheel and on the way to the kernel.
+//! Invariant: `received + taken_over = forwarded + delivered + handed_over + held + dropped`, the
+//! last summed over all reasons, where held is what the shard still has in its queues, its wheel
+//! and on the way to the kernel. In the sum over the shards of a node, `handed_over - taken_over`
+//! is what lies between them; once they have stopped it is zero, and `received` is what has ended.
 
 /// Makes the rows into [`DropReason`]: what it means, the variant, its name.
 macro_rules! reasons {
@@ -124,6 +126,10 @@ counts! {
     batches = "batches";
     /// Packets that went through those batches.
     batched = "packets_batched";
+    /// Packets left with a neighbour before their batch.
+    handed_over = "packets_handed_over";
+    /// Packets that a neighbour left here.
+    taken_over = "packets_taken_over";
     /// Connections accepted.
     accepted = "connections_accepted";
     /// Connections refused because the shard had as many as it may.

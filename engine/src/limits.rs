@@ -12,6 +12,12 @@ pub const BATCH_MAX: usize = 64;
 /// Packets that have arrived and wait for a batch, per shard.
 pub const READY_MAX: usize = 1024;
 
+/// Packets that one shard leaves with another at a time, at most.
+pub const HANDOVER_MAX: usize = 256;
+
+/// Other shards that a shard looks at for one with time to spare: those that come after it.
+pub const NEIGHBOURS_MAX: usize = 8;
+
 /// Longest delay that a sender can ask of a hop; a longer one is shortened to this.
 pub const DELAY_MAX: Span = Span::from_millis(10_000);
 
@@ -56,6 +62,7 @@ pub const fn slot_stride(size: PacketSize) -> usize {
 
 const _: () = {
     assert!(BATCH_MAX <= READY_MAX);
+    assert!(BATCH_MAX <= HANDOVER_MAX);
     assert!(SEND_MAX <= PEER_QUEUE_MAX);
     assert!(PEERS_MAX <= u16::MAX as usize);
     assert!(SLOTS_PER_SIZE_MAX * PacketSize::ALL.len() < u32::MAX as usize);

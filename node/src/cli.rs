@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
-use crate::{check, demo, init, localnet, run, topology};
+use crate::{check, demo, init, localnet, run, top, topology};
 
 /// One command of the program.
 #[derive(Clone, Copy)]
@@ -26,6 +26,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "init", build: init::command, run: init::run },
     Entry { name: "check-config", build: check::command, run: check::run },
     Entry { name: "run", build: run::command, run: run::run },
+    Entry { name: "top", build: top::command, run: top::run },
     Entry { name: "topology", build: topology::command, run: topology::run },
 ];
 
@@ -42,7 +43,8 @@ Three ways to use it:
     phix-node check-config --dir /var/lib/phix
     phix-node run --dir /var/lib/phix
   Each setting is explained in phix-node.toml. Its key there, say `replay-capacity`, is also the
-  flag --replay-capacity and the environment variable PHIX_REPLAY_CAPACITY.
+  flag --replay-capacity and the environment variable PHIX_REPLAY_CAPACITY. With `metrics` set,
+  `phix-node top --dir /var/lib/phix` shows what it does.
 
   Build a network of your own. Make several nodes and the topology file that clients read, or let
   `phix-node localnet` keep one up on this machine:

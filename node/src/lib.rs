@@ -22,4 +22,5 @@ pub mod rotation;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod top;
 pub mod topology;

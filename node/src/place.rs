@@ -45,6 +45,18 @@ impl Place {
         Ok(Self { config, settings, effective })
     }
 
+    /// The place that arguments or environment name, for commands that take no settings.
+    ///
+    /// # Errors
+    /// If none is named, or its file cannot be read, or any setting is wrong.
+    pub fn configured(matches: &ArgMatches) -> Result<Self, Fault> {
+        let config = config_path(matches)?;
+        let environment = env::vars_os().collect();
+        let sources = Sources { file: Some(config.clone()), environment, flags: Vec::new() };
+        let (settings, effective) = resolve(&sources)?;
+        Ok(Self { config, settings, effective })
+    }
+
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
         self.resolve(&self.settings.keys_dir)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{asm, layers, licences, tidy};
+use crate::{asm, layers, licences, perf, tidy};
 
 /// One step.
 struct Step {
@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
         Action::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
     step("asm", "cargo xtask asm", Action::Own(asm::run)),
+    step("perf", "the tests of the scripts in perf/", Action::Own(perf::run)),
     step("test", "cargo test --workspace", Action::Cargo(&["test", "--workspace"])),
 ];
 

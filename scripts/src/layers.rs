@@ -88,11 +88,12 @@ const ROOMS: &[Room] = &[
     room("wire", &["units", "limits", "cpu", "secret"]),
     room("crypto", &["units", "limits", "cpu", "secret", "wire"]),
     room("sphinx", &["units", "limits", "cpu", "secret", "wire", "crypto"]),
-    room("pool", &["units", "limits", "wire"]),
+    room("atomic", &[]),
+    room("pool", &["units", "limits", "wire", "atomic"]),
     room("intake", &["units", "limits", "counters", "wire", "pool"]),
     room("replay", &["units", "limits"]),
     room("wheel", &["units", "limits", "counters", "wire", "pool"]),
-    room("ring", &["units", "limits", "pool"]),
+    room("berth", &["atomic"]),
     room("egress", &["units", "limits", "counters", "wire", "pool"]),
     room(
         "shard",
@@ -110,7 +111,7 @@ const ROOMS: &[Room] = &[
             "intake",
             "replay",
             "wheel",
-            "ring",
+            "berth",
             "egress",
         ],
     ),
@@ -118,7 +119,7 @@ const ROOMS: &[Room] = &[
 
 /// The only files in which `unsafe` may stand.
 const UNSAFE_ROOMS: &[&str] = &[
-    "engine/src/pool.rs",
+    "engine/src/pool/memory.rs",
     "engine/src/crypto/**/aes_ni.rs",
     "engine/src/crypto/**/avx*.rs",
     "engine/src/crypto/**/sha_ni.rs",

@@ -7,6 +7,7 @@ mod layers;
 mod licences;
 mod metadata;
 mod modules;
+mod perf;
 mod report;
 mod tidy;
 mod tokens;

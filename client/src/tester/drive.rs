@@ -270,7 +270,7 @@ impl<'a> Drive<'a> {
             book: load.book,
             outbounds,
             home,
-            measured: Distributions::new(manner.warm_up),
+            measured: Distributions::new(manner.warm_up, Span::from_nanos(length)),
             epoll,
             timer,
             events: Vec::with_capacity(EVENTS),

@@ -50,24 +50,31 @@ pub struct Distributions {
     /// The part of that which is the tester's own: from the planned time, or from when the
     /// connection had room again if that was later.
     pub own_lateness: Histogram<u64>,
+    /// The delay errors of the packets planned for the last quarter of the run: a node that falls
+    /// behind shows it there.
+    pub tail: Histogram<u64>,
     /// Packets that came back before their delays were over. Counted with an error of zero.
     pub early: u64,
     /// Packets planned for less than this after the start are not measured.
     warm_up: Span,
+    /// Where the last quarter begins.
+    tail_from: Span,
     /// The delay errors since the last call of [`Distributions::interval`].
     interval: Histogram<u64>,
 }
 
 impl Distributions {
-    /// Nothing measured yet.
-    pub fn new(warm_up: Span) -> Self {
+    /// Nothing measured yet, of a run whose last packet is planned for `length` after the start.
+    pub fn new(warm_up: Span, length: Span) -> Self {
         Self {
             latency: histogram(),
             delay_error: histogram(),
             lateness: histogram(),
             own_lateness: histogram(),
+            tail: histogram(),
             early: 0,
             warm_up,
+            tail_from: Span::from_nanos(length.as_nanos() / 4 * 3),
             interval: histogram(),
         }
     }
@@ -88,12 +95,21 @@ impl Distributions {
         let due = start.after(offset).after(delays);
         let error = arrived.since(due).as_nanos();
         self.interval.saturating_record(error);
+        if offset >= self.tail_from {
+            self.tail.saturating_record(error);
+        }
         if offset < self.warm_up {
             return;
         }
         self.early += u64::from(arrived < due);
         self.latency.saturating_record(arrived.since(start.after(offset)).as_nanos());
         self.delay_error.saturating_record(error);
+    }
+
+    /// How far behind the nodes were at the end: the median delay error of the last quarter, which
+    /// no single stumble of the machine moves. In nanoseconds.
+    pub fn lag(&self) -> u64 {
+        self.tail.value_at_quantile(0.5)
     }
 
     /// The median and the 99th percentile of the delay errors since this was last called, in
@@ -117,7 +133,7 @@ mod tests {
     #[test]
     fn times_count_from_the_plan() {
         let (start, span) = (Time::from_nanos(500), Span::from_millis);
-        let mut measured = Distributions::new(span(10));
+        let mut measured = Distributions::new(span(10), span(12));
         measured.sent(start, span(9), Time::ZERO, start.after(span(999)));
         measured.returned(start, span(9), span(1), start.after(span(999)));
         assert_eq!((measured.lateness.len(), measured.latency.len()), (0, 0));
@@ -127,6 +143,7 @@ mod tests {
         measured.returned(start, span(10), span(20), start.after(span(32)));
         near(measured.latency.max(), 22_000_000);
         near(measured.delay_error.max(), 2_000_000);
+        near(measured.lag(), 2_000_000);
         measured.returned(start, span(10), span(20), start.after(span(29)));
         assert_eq!((measured.early, measured.delay_error.min()), (1, 0));
         near(measured.interval().1, 989_000_000);
@@ -135,7 +152,7 @@ mod tests {
 
     #[test]
     fn times_beyond_the_longest_are_kept_as_the_longest() {
-        let mut measured = Distributions::new(Span::ZERO);
+        let mut measured = Distributions::new(Span::ZERO, Span::ZERO);
         let late = Time::from_nanos(u64::MAX / 2);
         measured.returned(Time::ZERO, Span::ZERO, Span::ZERO, late);
         near(measured.latency.max(), LONGEST);

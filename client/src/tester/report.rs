@@ -22,6 +22,8 @@ pub struct Objective {
     pub max_loss: f64,
     /// Limit for the 99th percentile of the delay errors.
     pub max_p99: Option<Span>,
+    /// Limit for how far behind the nodes may be at the end.
+    pub max_lag: Option<Span>,
 }
 
 impl Objective {
@@ -50,6 +52,11 @@ impl Objective {
         if let Some(limit) = self.max_p99.filter(|limit| p99 > limit.as_nanos()) {
             let limit = ms(limit.as_nanos());
             missed.push(format!("delay error p99 {:.3} ms, {limit} ms allowed", ms(p99)));
+        }
+        let lag = outcome.measured.lag();
+        if let Some(limit) = self.max_lag.filter(|limit| lag > limit.as_nanos()) {
+            let limit = ms(limit.as_nanos());
+            missed.push(format!("{:.3} ms behind at the end, {limit} ms allowed", ms(lag)));
         }
         missed
     }
@@ -88,6 +95,7 @@ pub fn json(outcome: &Outcome, objective: &Objective) -> Value {
         "back_per_s": rate(counts.intact.saturating_sub(1), outcome.returning),
         "latency_ms": summary(&measured.latency),
         "delay_error_ms": summary(&measured.delay_error),
+        "lag_ms": ms(measured.lag()),
         "lateness_ms": summary(&measured.lateness),
         "own_lateness_ms": summary(&measured.own_lateness),
         "tester": {
@@ -102,6 +110,7 @@ pub fn json(outcome: &Outcome, objective: &Objective) -> Value {
         "objective": {
             "max_loss": objective.max_loss,
             "max_p99_ms": objective.max_p99.map(|span| ms(span.as_nanos())),
+            "max_lag_ms": objective.max_lag.map(|span| ms(span.as_nanos())),
             "met": missed.is_empty(),
             "missed": missed,
         },

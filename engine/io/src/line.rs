@@ -18,7 +18,10 @@ use crate::waker::Waker;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) listener: OwnedFd,
-    pub(crate) waker: Waker,
+    /// Of all shards of the node, in their order.
+    pub(crate) wakers: Arc<[Waker]>,
+    /// Which of them this link is for.
+    pub(crate) shard: usize,
     pub(crate) connections_max: usize,
     pub(crate) source: Option<IpAddr>,
     pub(crate) sources: Sources,

@@ -46,7 +46,8 @@ pub struct RelayPlan<'a> {
 pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters> {
     let parts = Parts {
         listener: listener.into(),
-        waker: Waker::new()?,
+        wakers: [Waker::new()?].into(),
+        shard: 0,
         connections_max: CONNECTIONS_MAX,
         sources: Sources::new(CONNECTIONS_MAX),
         source: None,

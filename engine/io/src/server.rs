@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use phix_engine::counters::Counters;
 use phix_engine::egress::NextHops;
-use phix_engine::shard::{Config, Delivery, Held, Keys, Shard, Sink};
+use phix_engine::shard::{Config, Delivery, Held, Keys, Seat, Shard, Sink};
 use phix_engine::units::Time;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -96,6 +96,15 @@ impl Sink for Refuse {
     }
 }
 
+/// What each shard of a server has of its own from the start.
+struct Place<S> {
+    shard: usize,
+    seat: Seat,
+    listener: OwnedFd,
+    sink: S,
+    cpu: Option<usize>,
+}
+
 #[derive(Debug)]
 struct Handle {
     thread: JoinHandle<usize>,
@@ -118,6 +127,7 @@ pub struct Server {
 struct Plans<S> {
     kind: LinkKind,
     parts: Parts,
+    seat: Seat,
     shard: Config,
     next_hops: NextHops,
     keys: Keys,
@@ -149,24 +159,25 @@ impl Server {
         let handles = Vec::with_capacity(config.shards);
         let sources = Sources::new(config.peers.connections);
         let mut server = Self { address, plan, drain: config.drain, sources, handles };
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let cpu = (!cpus.is_empty()).then(|| cpus[index % cpus.len()]);
-            let keys = keys.clone();
-            server.start_one(index, listener, &config, keys, sinks(index), cpu)?;
+        let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
+        let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
+        let seats = Seat::several(config.shard.capacity, config.shards);
+        for (shard, (listener, seat)) in listeners.into_iter().zip(seats).enumerate() {
+            let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
+            let place = Place { shard, seat, listener, sink: sinks(shard), cpu };
+            server.start_one(place, &wakers, &config, keys.clone())?;
         }
         Ok(server)
     }
 
     fn start_one<S: Sink + Send + 'static>(
         &mut self,
-        index: usize,
-        listener: OwnedFd,
+        place: Place<S>,
+        wakers: &Arc<[Waker]>,
         config: &ServerConfig,
         keys: Keys,
-        sink: S,
-        cpu: Option<usize>,
     ) -> Result<(), StartError> {
-        let waker = Waker::new().map_err(StartError::resources("a wake-up descriptor"))?;
+        let Place { shard: index, seat, listener, sink, cpu } = place;
         let mut shard = config.shard.clone();
         let mut seed = [0; 8];
         for bytes in [&mut shard.seed[..], &mut seed[..]] {
@@ -175,7 +186,8 @@ impl Server {
         }
         let parts = Parts {
             listener,
-            waker: waker.clone(),
+            wakers: Arc::clone(wakers),
+            shard: index,
             connections_max: config.connections_max,
             source: config.source,
             sources: self.sources.clone(),
@@ -188,6 +200,7 @@ impl Server {
         let plans = Plans {
             kind: self.plan.kind,
             parts,
+            seat,
             shard,
             next_hops: config.peers.next_hops.clone(),
             keys,
@@ -200,6 +213,7 @@ impl Server {
             .name(format!("phix-shard-{index}"))
             .spawn(move || plans.run(&ready))
             .map_err(StartError::resources("a thread"))?;
+        let waker = wakers[index].clone();
         self.handles.push(Handle { thread, commands, waker, published });
         let died = || io::Error::other("its thread ended at once");
         let result = started.recv().unwrap_or_else(|_| Err(died()));
@@ -327,8 +341,8 @@ impl<S: Sink> Plans<S> {
         link: impl FnOnce(Parts) -> io::Result<L>,
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
-        let Self { parts, shard, next_hops, keys, sink, commands, published, .. } = self;
-        let mut shard = Shard::new(&shard, keys, MonotonicClock.now());
+        let Self { parts, seat, shard, next_hops, keys, sink, commands, published, .. } = self;
+        let mut shard = Shard::seated(seat, &shard, keys, MonotonicClock.now());
         shard.set_next_hops(next_hops);
         let link = match link(parts) {
             Ok(link) => link,

@@ -61,11 +61,12 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Frees all memory that the kernel does not use.
     fn free(self) {
-        let Self { shard, mut link, published, .. } = self;
+        let Self { mut shard, mut link, published, .. } = self;
         if link.let_go() {
             drop(link);
             drop(shard);
         } else {
+            shard.leave();
             published.fail("the kernel kept packets; their memory is not freed".to_owned());
             mem::forget(shard);
         }
@@ -109,6 +110,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
     fn drain(&mut self, limit: Duration) -> io::Result<usize> {
         let limit = Span::from_nanos(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
         let end = MonotonicClock.now().after(limit);
+        self.shard.leave();
         self.link.alarm(Some(MonotonicClock.now()));
         self.turn()?;
         self.link.close_inbound(self.shard.intake())?;
@@ -131,6 +133,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Closes all connections and drops everything.
     fn end(&mut self, how: Close) -> usize {
+        self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {
             self.shard.reclaim(completion);

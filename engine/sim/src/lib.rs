@@ -8,8 +8,10 @@
 //! After each turn of each node the conservation laws are checked: no slot is lost, no packet is
 //! uncounted. What the world did is folded into a hash; the same seed gives the same hash.
 //!
-//! What is absent: more than one shard per node, Noise, changes of keys while packets are on
-//! their way, and the kernel's own faults beyond lost connections and stalls.
+//! What is absent: Noise, changes of keys while packets are on their way, and the kernel's own
+//! faults beyond lost connections and stalls. The shards of a node take their turns one after the
+//! other, in an order that chance decides; what they do at the same time is for the tests of the
+//! engine.
 
 mod link;
 mod network;

@@ -38,10 +38,17 @@ struct Send {
     slots: Vec<Option<Slot>>,
 }
 
-/// One node's connections.
+/// Where a shard is: its position among those of the world, and how many each node has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: usize,
+    pub(crate) per_node: usize,
+}
+
+/// One shard's connections.
 #[derive(Debug)]
 pub(crate) struct SimLink {
-    node: usize,
+    place: Place,
     network: Rc<RefCell<Network>>,
     directory: Rc<BTreeMap<SocketAddr, usize>>,
     inbound: BTreeMap<ConnectionId, Inbound>,
@@ -52,12 +59,12 @@ pub(crate) struct SimLink {
 
 impl SimLink {
     pub(crate) fn new(
-        node: usize,
+        place: Place,
         network: Rc<RefCell<Network>>,
         directory: Rc<BTreeMap<SocketAddr, usize>>,
     ) -> Self {
         Self {
-            node,
+            place,
             network,
             directory,
             inbound: BTreeMap::new(),
@@ -90,6 +97,7 @@ impl SimLink {
                     outbound.paused = false;
                 }
             }
+            Event::Woken => {}
         }
     }
 
@@ -124,7 +132,7 @@ impl SimLink {
         let mut network = self.network.borrow_mut();
         let pause = network.span(PAUSE_MAX);
         let at = network.now.after(pause);
-        network.schedule(at, self.node, Event::Writable { peer });
+        network.schedule(at, self.place.shard, Event::Writable { peer });
         drop(network);
         self.outbound.get_mut(&peer).expect("peers stay").paused = true;
     }
@@ -135,7 +143,7 @@ impl Link for SimLink {
 
     fn receive(&mut self, mut intake: Intake<'_>, _wait: Wait) -> Result<(), Self::Error> {
         loop {
-            let event = self.network.borrow_mut().take(self.node);
+            let event = self.network.borrow_mut().take(self.place.shard);
             let Some(event) = event else { break };
             self.happen(event, &mut intake);
         }
@@ -157,7 +165,12 @@ impl Link for SimLink {
             self.pause(peer);
             return 0;
         }
-        outbound.connection.get_or_insert_with(|| network.number());
+        if outbound.connection.is_none() {
+            // Each connection goes to some shard of the node.
+            let Place { per_node, .. } = self.place;
+            outbound.to = to * per_node + network.choose(per_node);
+            outbound.connection = Some(network.number());
+        }
         SEND_MAX
     }
 
@@ -188,7 +201,7 @@ impl Link for SimLink {
             end += frame.len();
             let (later, sent) = (network.faults.completion_max, end <= carried);
             let at = network.now.after(network.span(later));
-            network.schedule(at, self.node, Event::Completed { send, position, sent });
+            network.schedule(at, self.place.shard, Event::Completed { send, position, sent });
         }
         drop(network);
         let slots = packets.into_iter().map(Some).collect();
@@ -208,5 +221,12 @@ impl Link for SimLink {
 
     fn assembling(&self) -> usize {
         self.inbound.values().map(|inbound| inbound.assembler.held()).sum()
+    }
+
+    fn wake(&mut self, shard: usize) {
+        let Place { shard: own, per_node } = self.place;
+        let mut network = self.network.borrow_mut();
+        let now = network.now;
+        network.schedule(now, own - own % per_node + shard, Event::Woken);
     }
 }

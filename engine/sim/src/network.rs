@@ -48,7 +48,7 @@ impl Faults {
 /// Number of a connection in its world; never used twice.
 pub(crate) type ConnectionId = u64;
 
-/// What happens at a node.
+/// What happens at a shard.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Bytes of a connection arrive.
@@ -59,13 +59,15 @@ pub(crate) enum Event {
     Completed { send: u64, position: usize, sent: bool },
     /// A peer takes packets again.
     Writable { peer: PeerId },
+    /// Another shard of the node has ended the wait.
+    Woken,
 }
 
 #[derive(Debug)]
 struct Due {
     at: Time,
     order: u64,
-    node: usize,
+    shard: usize,
     event: Event,
 }
 
@@ -122,9 +124,15 @@ impl Network {
         self.random.random_bool(chance)
     }
 
-    pub(crate) fn schedule(&mut self, at: Time, node: usize, event: Event) {
+    /// One of `count` things, drawn evenly.
+    pub(crate) fn choose(&mut self, count: usize) -> usize {
+        self.random.random_range(0..count)
+    }
+
+    /// Lets `event` happen at a shard, by its position among those of the whole world.
+    pub(crate) fn schedule(&mut self, at: Time, shard: usize, event: Event) {
         self.made += 1;
-        self.queue.push(Reverse(Due { at, order: self.made, node, event }));
+        self.queue.push(Reverse(Due { at, order: self.made, shard, event }));
     }
 
     /// Sends bytes along a connection, in pieces that arrive in order.
@@ -146,18 +154,18 @@ impl Network {
         self.schedule(at, to, Event::Closed { connection });
     }
 
-    /// The next thing that happens at `node` now, if there is one.
-    pub(crate) fn take(&mut self, node: usize) -> Option<Event> {
+    /// The next thing that happens at `shard` now, if there is one.
+    pub(crate) fn take(&mut self, shard: usize) -> Option<Event> {
         let Reverse(due) = self.queue.peek()?;
-        if due.node != node || due.at > self.now {
+        if due.shard != shard || due.at > self.now {
             return None;
         }
         self.queue.pop().map(|Reverse(due)| due.event)
     }
 
-    /// When the next thing happens, and at which node.
+    /// When the next thing happens, and at which shard.
     pub(crate) fn next(&self) -> Option<(Time, usize)> {
-        self.queue.peek().map(|Reverse(due)| (due.at, due.node))
+        self.queue.peek().map(|Reverse(due)| (due.at, due.shard))
     }
 
     fn arrival(&mut self, connection: ConnectionId) -> Time {

@@ -11,13 +11,13 @@ use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Clock, Config, Delivery, FinalHops, Held, Keys, NodeKey};
-use phix_engine::shard::{Shard, Sink, Wait, turn};
+use phix_engine::shard::{Seat, Shard, Sink, Wait, turn};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::link::SimLink;
+use crate::link::{Place, SimLink};
 use crate::network::{Faults, Network};
 use crate::traffic::{self, Expected, node_address};
 
@@ -28,6 +28,8 @@ pub struct WorldConfig {
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: usize,
+    /// How many shards each node has.
+    pub shards: usize,
     /// How many packets the sender sends.
     pub packets: u32,
     /// How many packets someone else sends to the first node, each for an address of its own where
@@ -37,7 +39,7 @@ pub struct WorldConfig {
     pub within: Span,
     /// Longest delay that a header asks of a hop.
     pub delay_max: Span,
-    /// Slots of acknowledgement and of regular size that a node has.
+    /// Slots of acknowledgement and of regular size that a shard has.
     pub slots: [usize; 2],
     /// How the network misbehaves.
     pub faults: Faults,
@@ -61,9 +63,9 @@ pub struct Outcome {
     pub expected: Vec<Expected>,
     /// What arrived, in the order of time.
     pub arrived: Vec<Arrived>,
-    /// Each node's counters.
+    /// Each shard's counters, node by node.
     pub counters: Vec<Counters>,
-    /// What each node still held at the end.
+    /// What each shard still held at the end.
     pub held: Vec<Held>,
     /// How many turns were taken.
     pub turns: u64,
@@ -100,7 +102,7 @@ impl Sink for Ledger {
 }
 
 #[derive(Debug)]
-struct SimNode {
+struct SimShard {
     shard: Shard,
     link: SimLink,
     sink: Ledger,
@@ -110,7 +112,8 @@ struct SimNode {
 #[derive(Debug)]
 pub struct World {
     network: Rc<RefCell<Network>>,
-    nodes: Vec<SimNode>,
+    /// Node by node.
+    shards: Vec<SimShard>,
     arrived: Rc<RefCell<Vec<Arrived>>>,
     expected: Vec<Expected>,
     trace: blake3::Hasher,
@@ -128,14 +131,18 @@ impl World {
             (0..config.nodes).map(|node| (node_address(node), node)).collect();
         let directory = Rc::new(directory);
         let arrived = Rc::new(RefCell::new(Vec::new()));
-        let nodes = secrets.iter().enumerate().map(|(node, secret)| SimNode {
-            shard: shard(&config, *secret, &mut random),
-            link: SimLink::new(node, Rc::clone(&network), Rc::clone(&directory)),
-            sink: Ledger { node, arrived: Rc::clone(&arrived) },
-        });
-        let nodes = nodes.collect();
+        let mut all = Vec::new();
+        for (node, secret) in secrets.iter().enumerate() {
+            for shard in shards(&config, *secret, &mut random) {
+                let place = Place { shard: all.len(), per_node: config.shards };
+                let link = SimLink::new(place, Rc::clone(&network), Rc::clone(&directory));
+                let sink = Ledger { node, arrived: Rc::clone(&arrived) };
+                all.push(SimShard { shard, link, sink });
+            }
+        }
         let expected = send_all(&config, &secrets, &mut random, &mut network.borrow_mut());
-        Self { network, nodes, arrived, expected, trace: blake3::Hasher::new(), turns: 0 }
+        let trace = blake3::Hasher::new();
+        Self { network, shards: all, arrived, expected, trace, turns: 0 }
     }
 
     /// Lets the world run until nothing happens any more.
@@ -143,16 +150,18 @@ impl World {
     /// # Panics
     /// If a conservation law is broken at any turn, or if the world does not come to rest.
     pub fn run(mut self) -> Outcome {
-        while let Some((at, node)) = self.next() {
+        // As threads do: whoever has nothing to do says so before it waits.
+        (0..self.shards.len()).for_each(|shard| self.turn(shard));
+        while let Some((at, shard)) = self.next() {
             let mut network = self.network.borrow_mut();
             network.now = network.now.max(at);
             drop(network);
-            self.turn(node);
+            self.turn(shard);
             assert!(self.turns < 10_000_000, "the world does not come to rest");
         }
         Outcome {
-            counters: self.nodes.iter().map(|node| node.shard.counters().clone()).collect(),
-            held: self.nodes.iter().map(|node| node.shard.held()).collect(),
+            counters: self.shards.iter().map(|one| one.shard.counters().clone()).collect(),
+            held: self.shards.iter().map(|one| one.shard.held()).collect(),
             arrived: self.arrived.take(),
             expected: self.expected,
             turns: self.turns,
@@ -160,23 +169,28 @@ impl World {
         }
     }
 
-    /// When which node has something to do next: an event of the network, or its own deadline.
+    /// When which shard has something to do next: an event of the network, or its own deadline.
+    /// Of several at the same time, chance decides.
     fn next(&self) -> Option<(Time, usize)> {
-        let network = self.network.borrow();
+        let mut network = self.network.borrow_mut();
         let now = network.now;
-        let own = self.nodes.iter().enumerate().filter_map(|(index, node)| {
-            let unread = if node.link.has_unread() { Wait::No } else { Wait::Forever };
-            match node.shard.deadline().min(unread) {
+        let own = self.shards.iter().enumerate().filter_map(|(index, one)| {
+            let unread = if one.link.has_unread() { Wait::No } else { Wait::Forever };
+            match one.shard.deadline().min(unread) {
                 Wait::No => Some((now, index)),
                 Wait::Until(time) => Some((time.max(now), index)),
                 Wait::Forever => None,
             }
         });
-        own.chain(network.next()).min()
+        let all: Vec<(Time, usize)> = own.chain(network.next()).collect();
+        let first = all.iter().map(|&(at, _)| at).min()?;
+        let mut due = all.into_iter().filter(|&(at, _)| at == first);
+        let chosen = network.choose(due.clone().count());
+        due.nth(chosen)
     }
 
     fn turn(&mut self, index: usize) {
-        let SimNode { shard, link, sink } = &mut self.nodes[index];
+        let SimShard { shard, link, sink } = &mut self.shards[index];
         let clock = SimClock(Rc::clone(&self.network));
         let Ok(_) = turn(shard, link, sink, &clock);
         shard.audit(phix_engine::shard::Link::assembling(link));
@@ -203,25 +217,33 @@ fn bytes(random: &mut ChaCha8Rng) -> [u8; 32] {
     bytes
 }
 
-fn shard(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Shard {
+/// The shards of one node.
+fn shards(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Vec<Shard> {
     let key = NodeKey {
         rotation: KeyRotation::Unknown,
         secret: NodeSecret::from_bytes(secret),
         replay: Arc::new(ReplayFilter::new(10_000, bytes(random))),
     };
     let [acks, regular] = config.slots;
-    let shard = Config {
-        capacity: [acks, regular, 0, 0, 0],
+    let capacity = [acks, regular, 0, 0, 0];
+    let mut shard = Config {
+        capacity,
         batch: 8,
         frames: FrameVersion::Current,
         final_hops: FinalHops::Deliver,
         kernels: PORTABLE,
-        seed: bytes(random),
+        seed: [0; 32],
     };
-    Shard::new(&shard, Keys { primary: key, secondary: None }, Time::ZERO)
+    let keys = Keys { primary: key, secondary: None };
+    let seated = Seat::several(capacity, config.shards).into_iter().map(|seat| {
+        shard.seed = bytes(random);
+        Shard::seated(seat, &shard, keys.clone(), Time::ZERO)
+    });
+    seated.collect()
 }
 
-/// Puts every packet of the sender on its way: one connection to each node, never broken.
+/// Puts every packet of the sender on its way: one connection to each node, to its first shard,
+/// never broken.
 fn send_all(
     config: &WorldConfig,
     secrets: &[[u8; 32]],
@@ -240,7 +262,7 @@ fn send_all(
         network.now = sent;
         let (first, frame, what) =
             traffic::packet(random, &keys, number as u32, sent, config.delay_max);
-        network.carry(first, connections[first], &frame);
+        network.carry(first * config.shards, connections[first], &frame);
         expected.push(what);
     }
     let nobody = network.number();
@@ -253,7 +275,7 @@ fn send_all(
     network.now = Time::ZERO;
     network.close(0, nobody);
     for (node, connection) in connections.into_iter().enumerate() {
-        network.close(node, connection);
+        network.close(node * config.shards, connection);
     }
     expected
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phix_engine::counters::DropReason;
+use phix_engine::counters::{Counters, DropReason};
 use phix_engine::limits::{STRANGERS_MAX, TICK};
 use phix_engine::units::Span;
 use phix_sim::{Faults, Outcome, World, WorldConfig};
@@ -11,6 +11,7 @@ fn config(seed: u64, faults: Faults) -> WorldConfig {
     WorldConfig {
         seed,
         nodes: 2,
+        shards: 1,
         packets: 300,
         astray: 0,
         within: Span::from_millis(2_000),
@@ -62,6 +63,43 @@ fn with_faults_every_packet_is_accounted_for() {
         let lost = outcome.expected.len() as u64 - delivered;
         assert!(lost > 0, "seed {seed}: the faults did nothing");
         assert_eq!(lost, dropped, "seed {seed}");
+    }
+}
+
+/// All packets are sent at once, over one connection to each node.
+fn crowd(seed: u64, shards: usize, faults: Faults) -> WorldConfig {
+    WorldConfig { shards, packets: 400, within: Span::ZERO, ..config(seed, faults) }
+}
+
+#[test]
+fn one_connection_spreads_over_the_shards_and_no_packet_is_lost_or_comes_twice() {
+    for shards in [2, 3, 12] {
+        let outcome = World::new(crowd(shards as u64, shards, Faults::NONE)).run();
+        assert_eq!(outcome.arrived.len(), outcome.expected.len());
+        assert!(arrivals(&outcome).values().all(|&times| times == 1));
+        for arrived in &outcome.arrived {
+            let expected = outcome.expected[arrived.number as usize];
+            assert!(arrived.at.since(expected.sent) >= expected.delay, "{expected:?} left early");
+        }
+        let working = outcome.counters.iter().filter(|counters| counters.taken_over > 0).count();
+        assert!(working >= 2, "{working} of {shards} shards took something over");
+        let sum = |of: fn(&Counters) -> u64| outcome.counters.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|counters| counters.handed_over), sum(|counters| counters.taken_over));
+    }
+}
+
+#[test]
+fn with_faults_and_several_shards_every_packet_is_accounted_for() {
+    for seed in 0..6 {
+        let outcome = World::new(crowd(seed, 3, Faults::MANY)).run();
+        assert!(arrivals(&outcome).values().all(|&times| times == 1), "seed {seed}");
+        assert!(outcome.held.iter().all(|held| held.total() == 0), "seed {seed}");
+        let sum = |of: fn(&Counters) -> u64| outcome.counters.iter().map(of).sum::<u64>();
+        let handed = sum(|counters| counters.handed_over);
+        assert!(handed > 0, "seed {seed}: nothing was handed over");
+        assert_eq!(handed, sum(|counters| counters.taken_over), "seed {seed}");
+        let lost = outcome.expected.len() as u64 - sum(|counters| counters.delivered);
+        assert_eq!(lost, sum(Counters::dropped_total), "seed {seed}");
     }
 }
 

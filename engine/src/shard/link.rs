@@ -85,6 +85,10 @@ pub trait Link {
 
     /// Slots that half-received packets occupy.
     fn assembling(&self) -> usize;
+
+    /// Ends the present or the next wait of the link of another shard, whose position among the
+    /// node's shards is `shard`. Where a node has one shard, this is never called.
+    fn wake(&mut self, shard: usize);
 }
 
 /// A message that reached its final hop here.

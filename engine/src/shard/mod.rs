@@ -1,8 +1,9 @@
-//! The shard: one core's share of a node, behind five verbs.
+//! The shard: one core's share of a node, behind six verbs.
 //!
-//! `ingest` takes what arrived, `step` opens and strips a batch, `depart` turns the wheel and hands
-//! over what is due, `reclaim` takes slots back, `deadline` says when to come again. A shell calls
-//! them in that order, once a turn ([`turn`]).
+//! `ingest` takes what arrived, `share` leaves packets with neighbours that have time, `step` opens
+//! and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
+//! back, `deadline` says when to come again. A shell calls them in that order, once a turn
+//! ([`turn`]).
 //!
 //! Batching conserves work: a full batch runs at once, a partial one as soon as a turn brings
 //! nothing new. One batch runs per turn, so that the wheel is never kept waiting for longer than a
@@ -14,6 +15,7 @@
 mod batch;
 mod keys;
 mod link;
+mod neighbours;
 mod turn;
 
 use alloc::boxed::Box;
@@ -28,7 +30,7 @@ use crate::crypto::Kernels;
 use crate::egress::{Egress, NextHops, PeerId};
 use crate::histogram::Histograms;
 use crate::intake::{Arrival, Inbox, Intake};
-use crate::limits::{BATCH_MAX, DUE_MAX, READY_MAX};
+use crate::limits::{BATCH_MAX, DUE_MAX, HANDOVER_MAX, READY_MAX};
 use crate::pool::{Capacity, Pool, Slot};
 use crate::sphinx::Peeler;
 use crate::units::Time;
@@ -37,6 +39,8 @@ use crate::wire::frame::FrameVersion;
 
 pub use keys::{Keys, NodeKey};
 pub use link::{Clock, Completion, Delivery, Link, Outgoing, Sink, Wait};
+use neighbours::Neighbours;
+pub use neighbours::Seat;
 pub use turn::turn;
 
 /// What becomes of packets whose path ends at this node.
@@ -94,6 +98,7 @@ pub struct Shard {
     batch: usize,
     frames: FrameVersion,
     final_hops: FinalHops,
+    neighbours: Option<Neighbours>,
 }
 
 /// Where a shard's slots are, by stage.
@@ -117,18 +122,26 @@ impl Held {
 }
 
 impl Shard {
-    /// Allocates everything the shard will ever need.
+    /// Allocates everything the only shard of a node will ever need.
     ///
     /// # Panics
     /// If `config.batch` is zero or exceeds [`BATCH_MAX`].
     pub fn new(config: &Config, keys: Keys, start: Time) -> Self {
+        Self::seated(Seat::alone(config.capacity), config, keys, start)
+    }
+
+    /// A shard at its place among others. Its capacity is that of the seat.
+    ///
+    /// # Panics
+    /// If `config.batch` is zero or exceeds [`BATCH_MAX`].
+    pub fn seated(seat: Seat, config: &Config, keys: Keys, start: Time) -> Self {
         assert!((1..=BATCH_MAX).contains(&config.batch), "batch out of range");
-        let pool = Pool::new(config.capacity);
+        let Seat { pool, neighbours } = seat;
         let capacity = pool.capacity();
         Self {
             pool,
             inbox: Inbox::default(),
-            ready: VecDeque::with_capacity(READY_MAX),
+            ready: VecDeque::with_capacity(READY_MAX + HANDOVER_MAX),
             brought_new: false,
             peeler: Peeler::new(config.kernels),
             keys,
@@ -143,20 +156,23 @@ impl Shard {
             batch: config.batch,
             frames: config.frames,
             final_hops: config.final_hops,
+            neighbours,
         }
     }
 
     /// What a link needs in order to receive: as much room as there is for packets.
     pub fn intake(&mut self) -> Intake<'_> {
-        self.inbox.set_limit(READY_MAX - self.ready.len());
+        self.inbox.set_limit(self.room());
         Intake { pool: &mut self.pool, inbox: &mut self.inbox, counters: &mut self.counters }
     }
 
-    /// Takes what the link put into the inbox; their delays count from `now`.
+    /// Takes what the link put into the inbox, whose delays count from `now`, and what neighbours
+    /// have left, whose delays count from when it arrived there.
     pub fn ingest(&mut self, now: Time) {
+        assert!(self.inbox.len() <= self.room(), "a link puts in what the inbox has room for");
         self.brought_new = !self.inbox.is_empty();
         self.ready.extend(self.inbox.drain().map(|arrival| Ready { arrival, at: now }));
-        assert!(self.ready.len() <= READY_MAX, "a link put in more than the inbox had room for");
+        self.take_over();
     }
 
     /// Runs a batch if it is full, or if nothing new came; says whether one ran, which takes time.
@@ -206,7 +222,8 @@ impl Shard {
 
     /// When the shard must be stepped again at the latest.
     pub fn deadline(&self) -> Wait {
-        if !self.ready.is_empty() || self.cut_short {
+        let left = self.neighbours.as_ref().is_some_and(Neighbours::have_left_something);
+        if left || self.cut_short || !self.ready.is_empty() {
             return Wait::No;
         }
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
@@ -286,8 +303,14 @@ impl Shard {
         let lent = self.pool.capacity() - self.pool.free();
         assert_eq!(lent, held + assembling, "slots lent out and slots accounted for");
         let c = &self.counters;
-        let ended = c.forwarded + c.delivered + c.dropped_total();
-        assert_eq!(c.received, ended + held as u64, "packets received and accounted for");
+        let ended = c.forwarded + c.delivered + c.dropped_total() + c.handed_over;
+        let came = c.received + c.taken_over;
+        assert_eq!(came, ended + held as u64, "packets received and accounted for");
+    }
+
+    /// How many more packets from the link can become ready. Those from neighbours come on top.
+    fn room(&self) -> usize {
+        READY_MAX.saturating_sub(self.ready.len())
     }
 
     fn turn_wheel(&mut self, now: Time) {

@@ -21,11 +21,14 @@ pub fn turn<L: Link, S: Sink, C: Clock>(
     sink: &mut S,
     clock: &C,
 ) -> Result<Time, L::Error> {
-    let wait = shard.deadline();
-    link.receive(shard.intake(), wait)?;
+    let wait = shard.rest();
+    let received = link.receive(shard.intake(), wait);
+    shard.rise();
+    received?;
     let now = clock.now();
     reclaim(shard, link);
     shard.ingest(now);
+    shard.share(link);
     let now = if shard.step(now, sink) { clock.now() } else { now };
     shard.depart(now, link);
     link.flush()?;

@@ -51,6 +51,10 @@ impl Link for Bare<'_> {
     fn assembling(&self) -> usize {
         self.assembler.held()
     }
+
+    fn wake(&mut self, _shard: usize) {
+        unreachable!("a shard without neighbours wakes nobody")
+    }
 }
 
 #[test]

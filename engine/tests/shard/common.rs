@@ -14,8 +14,8 @@ use phix_engine::pool::Pool;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{
-    Clock, Completion, Config, Delivery, FinalHops, Keys, Link, NodeKey, Outgoing, Shard, Sink,
-    Wait, turn,
+    Clock, Completion, Config, Delivery, FinalHops, Keys, Link, NodeKey, Outgoing, Seat, Shard,
+    Sink, Wait, turn,
 };
 use phix_engine::units::Time;
 use phix_engine::wire::address;
@@ -33,6 +33,8 @@ pub(crate) struct Straight {
     pub(crate) sent: Vec<(SocketAddr, Vec<u8>)>,
     /// Next hops take nothing while this is set.
     pub(crate) stalled: bool,
+    /// Shards that it was told to wake.
+    pub(crate) woken: Vec<usize>,
     assembler: Assembler,
     peers: Vec<(PeerId, SocketAddr)>,
     completed: VecDeque<Completion>,
@@ -72,6 +74,10 @@ impl Link for Straight {
     fn assembling(&self) -> usize {
         self.assembler.held()
     }
+
+    fn wake(&mut self, shard: usize) {
+        self.woken.push(shard);
+    }
 }
 
 /// Messages that were delivered.
@@ -106,17 +112,26 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(keys: Keys, config: &Config) -> Self {
-        let shard = Shard::new(config, keys, Time::ZERO);
+        Self::seated(Seat::alone(config.capacity), keys, config)
+    }
+
+    pub(crate) fn seated(seat: Seat, keys: Keys, config: &Config) -> Self {
+        let shard = Shard::seated(seat, config, keys, Time::ZERO);
         let (link, mailbox) = (Straight::default(), Mailbox::default());
         Self { shard, link, mailbox, clock: Hand::default() }
+    }
+
+    /// Takes one turn.
+    pub(crate) fn turn(&mut self) {
+        turn(&mut self.shard, &mut self.link, &mut self.mailbox, &self.clock).unwrap();
+        self.shard.audit(self.link.assembling());
     }
 
     /// Takes turns at the present time until nothing moves.
     pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
             let before = (self.shard.held(), self.shard.counters().clone(), self.link.sent.len());
-            turn(&mut self.shard, &mut self.link, &mut self.mailbox, &self.clock).unwrap();
-            self.shard.audit(self.link.assembling());
+            self.turn();
             let after = (self.shard.held(), self.shard.counters().clone(), self.link.sent.len());
             if before == after && self.link.incoming.is_empty() {
                 return;

@@ -4,6 +4,7 @@
 mod allocation;
 mod common;
 mod measures;
+mod neighbours;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};

@@ -6,8 +6,8 @@
 
 mod endpoint;
 pub mod names;
-mod page;
-mod process;
+pub(crate) mod page;
+pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 

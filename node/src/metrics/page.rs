@@ -23,7 +23,7 @@ use super::names::{
 use super::process::Usage;
 
 /// The media type of the page.
-pub(super) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bounds of delay errors: every eighth of an octave from 8 us to 1 s, so that quantiles can be
 /// read from the page nearly as exactly as the shards measure.
@@ -34,7 +34,7 @@ const WAIT_BOUNDS: std::ops::RangeInclusive<u32> = 10..=30;
 const SIZE_BOUNDS: [usize; 9] = [1, 2, 4, 8, 16, 24, 32, 48, 64];
 
 /// The page for `shown` as it is now.
-pub(super) fn page(shown: &Shown) -> String {
+pub(crate) fn page(shown: &Shown) -> String {
     let usage = Usage::now();
     let node = Node {
         shards: shown.observer.shards(),
@@ -46,7 +46,7 @@ pub(super) fn page(shown: &Shown) -> String {
 }
 
 /// The page for these values.
-pub(super) fn text(node: Node, usage: Usage) -> String {
+pub(crate) fn text(node: Node, usage: Usage) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(node));
     let mut process = Registry::with_prefix("process");
@@ -61,11 +61,11 @@ pub(super) fn text(node: Node, usage: Usage) -> String {
 
 /// All that the page says about the node.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) shards: Vec<ShardView>,
-    pub(super) capacity: Capacity,
-    pub(super) build: [(&'static str, String); 3],
-    pub(super) cpu: Vec<(usize, f64)>,
+pub(crate) struct Node {
+    pub(crate) shards: Vec<ShardView>,
+    pub(crate) capacity: Capacity,
+    pub(crate) build: [(&'static str, String); 3],
+    pub(crate) cpu: Vec<(usize, f64)>,
 }
 
 type Label = (&'static str, String);

@@ -8,21 +8,21 @@ const THREAD: &str = "phix-shard-";
 
 /// One look at the process. What the system does not say is missing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Usage {
-    pub(super) cpu_seconds: Option<f64>,
-    pub(super) resident_bytes: Option<u64>,
-    pub(super) virtual_bytes: Option<u64>,
-    pub(super) threads: Option<u64>,
-    pub(super) open_files: Option<u64>,
-    pub(super) open_files_max: Option<u64>,
-    pub(super) start_seconds: Option<f64>,
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) virtual_bytes: Option<u64>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    pub(crate) open_files_max: Option<u64>,
+    pub(crate) start_seconds: Option<f64>,
     /// By shard: seconds for which its thread ran.
-    pub(super) shards: Vec<(usize, f64)>,
+    pub(crate) shards: Vec<(usize, f64)>,
 }
 
 impl Usage {
     /// How things are now.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let Ok(process) = Process::myself() else { return Self::default() };
         let mut usage = Self {
             open_files: process.fd_count().ok().map(|count| count as u64),

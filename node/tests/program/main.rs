@@ -9,3 +9,4 @@ mod path;
 mod refusals;
 mod remembering;
 mod run;
+mod top;

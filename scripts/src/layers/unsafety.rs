@@ -36,7 +36,7 @@ mod tests {
     fn unsafe_is_found_outside_of_its_rooms() {
         let text = "#![expect(unsafe_code)]\n// unsafe\nfn f() { unsafe { g() } }";
         let tree = Tree::of(&[
-            ("engine/src/pool.rs", text),
+            ("engine/src/pool/memory.rs", text),
             ("engine/src/crypto/x25519/avx512.rs", text),
             ("engine/io/src/uring/ring.rs", text),
             ("engine/src/wheel/mod.rs", text),

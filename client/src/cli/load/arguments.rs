@@ -19,10 +19,6 @@ use crate::topology;
 /// Packets of one run at most: their positions are 32-bit numbers.
 const PACKETS_MAX: f64 = (1_u64 << 31) as f64 - 1.0;
 
-/// Limit of the delay error's 99th percentile in a trial of the search, if none is given: a node
-/// that is further behind is falling behind.
-const TRIAL_P99: Duration = Duration::from_millis(100);
-
 /// Offer packets to a node, or along the paths of a topology, and account for each of them.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("target").required(true).args(["node", "topology", "echo"])))]
@@ -125,8 +121,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     max_p99: Option<Duration>,
 
-    /// Search the highest rate that meets the objective: upwards from --rate until a trial fails,
-    /// then by bisection.
+    /// Search the highest rate that meets the objective and does not leave the node behind: upwards
+    /// from --rate until a trial fails, then by bisection.
     #[arg(long)]
     pub(super) find_max: bool,
 
@@ -214,11 +210,13 @@ impl Arguments {
         }
     }
 
-    /// What a run, or a trial of the search, must reach.
+    /// What a run, or a trial of the search, must reach. TCP slows a sender down before a node
+    /// loses anything, so a trial also fails if the node was behind at its end: one that cannot
+    /// keep up by the tolerance falls behind by that share of the trial.
     pub(super) fn objective(&self) -> crate::tester::report::Objective {
-        let of_trial = self.find_max.then_some(TRIAL_P99);
-        let max_p99 = self.max_p99.or(of_trial).map(span);
-        crate::tester::report::Objective { max_loss: self.max_loss, max_p99 }
+        let lag = self.find_max.then(|| self.trial.mul_f64(self.tolerance));
+        let (max_p99, max_lag) = (self.max_p99.map(span), lag.map(span));
+        crate::tester::report::Objective { max_loss: self.max_loss, max_p99, max_lag }
     }
 
     /// What contradicts itself beyond what the parser of arguments sees.

@@ -56,7 +56,8 @@ const TIMER: u8 = 4;
 pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     /// Ends a wait to the nanosecond. The time limit of epoll itself is in milliseconds, except in
     /// a later call that old kernels and some sandboxes refuse.
     timer: OwnedFd,
@@ -82,13 +83,14 @@ impl EpollLink {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&parts.listener, true)?;
         watch(&epoll, &parts.listener, LISTENER, Key::NONE, EventFlags::IN)?;
-        watch(&epoll, &parts.waker, WAKER, Key::NONE, EventFlags::IN)?;
+        watch(&epoll, &parts.wakers[parts.shard], WAKER, Key::NONE, EventFlags::IN)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         watch(&epoll, &timer, TIMER, Key::NONE, EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
             listener: Some(parts.listener),
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             timer,
             source: parts.source,
             sources: parts.sources,
@@ -138,7 +140,7 @@ impl EpollLink {
         let flags = event.flags;
         match tag {
             LISTENER => self.accept(intake),
-            WAKER => self.waker.clear(),
+            WAKER => self.wakers[self.shard].clear(),
             // The wait is over, and that was all.
             TIMER => {}
             INBOUND => self.readable(key, flags),
@@ -208,6 +210,10 @@ impl Link for EpollLink {
 
     fn assembling(&self) -> usize {
         self.streams.held()
+    }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
     }
 }
 

@@ -91,7 +91,8 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
+    shard: usize,
     watching: bool,
     source: Option<IpAddr>,
     sources: Sources,
@@ -125,7 +126,8 @@ impl UringLink {
             ring: Ring::new(places, probe::bundles())?,
             listener: Some(parts.listener),
             accepting: false,
-            waker: parts.waker,
+            wakers: parts.wakers,
+            shard: parts.shard,
             watching: false,
             source: parts.source,
             sources: parts.sources,
@@ -150,7 +152,7 @@ impl UringLink {
     /// Starts again what has ended and should go on.
     fn arm(&mut self) -> io::Result<()> {
         if !self.watching {
-            self.ring.watch(&self.waker)?;
+            self.ring.watch(&self.wakers[self.shard])?;
             self.watching = true;
         }
         if let Some(listener) = &self.listener
@@ -195,7 +197,7 @@ impl UringLink {
         match event.op {
             Op::Accept => self.accepted(event, intake),
             Op::Wake => {
-                self.waker.clear();
+                self.wakers[self.shard].clear();
                 self.watching = event.more;
                 Ok(())
             }
@@ -311,6 +313,10 @@ impl Link for UringLink {
 
     fn assembling(&self) -> usize {
         self.streams.held()
+    }
+
+    fn wake(&mut self, shard: usize) {
+        self.wakers[shard].wake();
     }
 }
 

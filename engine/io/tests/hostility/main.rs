@@ -7,5 +7,6 @@ mod chaos;
 #[path = "../links/common.rs"]
 mod common;
 mod connections;
+mod namespaces;
 mod overload;
 mod scene;

@@ -1,4 +1,4 @@
-//! The pool: all packet memory of one shard, allocated once, lent out one slot at a time.
+//! The pool: a shard's packet memory, allocated once, lent out one slot at a time.
 //!
 //! A [`Slot`] is the only way to a packet's bytes. It is neither `Clone` nor `Copy`: whoever holds
 //! it owns the packet, and handing the slot over hands the packet over. Slots come in the five
@@ -9,17 +9,21 @@
 //! before the packet, and a tag directly after it, so that what is sent is one contiguous run of
 //! bytes and nothing is copied.
 //!
+//! The pools of one node share an allocation. Beside each pool lie cells with spare memory, which
+//! any of the pools can swap for that of one of its slots ([`Pool::swap`]): so a packet passes to
+//! another pool without being copied, and each pool has as much memory afterwards as before.
+//!
 //! Invariant: a slot index is in exactly one place at a time: in its free list, or in one `Slot`.
-#![expect(unsafe_code, reason = "exclusive slices of several slots at once need raw pointers")]
 
-use alloc::boxed::Box;
-use alloc::vec;
+mod memory;
+
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
 
-use crate::limits::{BATCH_MAX, HEADROOM, SLOTS_PER_SIZE_MAX, TAILROOM, slot_stride};
+use self::memory::{Memory, Run};
+use crate::limits::{BATCH_MAX, HANDOVER_MAX, HEADROOM, SLOTS_PER_SIZE_MAX, TAILROOM, slot_stride};
 use crate::wire::geometry::PacketSize;
 
 /// Ownership of one packet's memory. Goes back by [`Pool::give_back`]; never copied.
@@ -60,22 +64,35 @@ impl Margins {
     }
 }
 
+/// One cell for this many slots of its size, rounded up, and at most [`HANDOVER_MAX`] of them.
+const CELL_SHARE: usize = 16;
+
 /// How many packets of each size a pool can hold, in the order of [`PacketSize::ALL`].
 pub type Capacity = [usize; PacketSize::ALL.len()];
+
+/// A place beside one of a node's pools for the memory of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Position of that pool among those made together.
+    pub of: usize,
+    /// Position among the cells beside it that are of the packet's size, below [`Pool::cells`].
+    pub index: usize,
+}
 
 /// One size's share of the pool.
 #[derive(Debug)]
 struct Class {
     size: PacketSize,
     slots: Range<u32>,
-    offset: usize,
+    /// Cells beside each pool, by their positions among all cells there.
+    cells: Range<usize>,
     free: Vec<u32>,
 }
 
 /// Packet memory of one shard.
 #[derive(Debug)]
 pub struct Pool {
-    memory: Box<[u8]>,
+    memory: Memory,
     classes: [Class; PacketSize::ALL.len()],
     capacity: usize,
 }
@@ -86,17 +103,38 @@ impl Pool {
     /// # Panics
     /// If a size asks for more than [`SLOTS_PER_SIZE_MAX`] slots.
     pub fn new(capacity: Capacity) -> Self {
-        let (mut next, mut offset) = (0_u32, 0_usize);
-        let classes = PacketSize::ALL.map(|size| {
-            let count = capacity[size.index()];
-            assert!(count <= SLOTS_PER_SIZE_MAX, "too many slots of one size");
-            let slots = next..next + count as u32;
-            let class = Class { size, slots: slots.clone(), offset, free: slots.rev().collect() };
-            next += count as u32;
-            offset += count * slot_stride(size);
-            class
+        let mut alone = Self::make(capacity, [0; PacketSize::ALL.len()], 1);
+        alone.pop().expect("one was asked for")
+    }
+
+    /// `count` pools of `capacity` packets of each size, on memory that they share, and with
+    /// cells beside each of them.
+    ///
+    /// # Panics
+    /// If a size asks for more than [`SLOTS_PER_SIZE_MAX`] slots.
+    pub fn several(capacity: Capacity, count: usize) -> Vec<Self> {
+        let cells = capacity.map(|slots| slots.div_ceil(CELL_SHARE).min(HANDOVER_MAX));
+        Self::make(capacity, cells, count)
+    }
+
+    fn make(capacity: Capacity, cells: Capacity, count: usize) -> Vec<Self> {
+        assert!(capacity.iter().all(|&slots| slots <= SLOTS_PER_SIZE_MAX), "too many slots");
+        let runs = |counts: Capacity| {
+            PacketSize::ALL
+                .map(|size| Run { count: counts[size.index()], bytes: slot_stride(size) })
+        };
+        let shares = Memory::several(&runs(capacity), &runs(cells), count);
+        let pools = shares.into_iter().map(|memory| {
+            let (mut slot, mut cell) = (0_u32, 0);
+            let classes = PacketSize::ALL.map(|size| {
+                let slots = slot..slot + capacity[size.index()] as u32;
+                let cells = cell..cell + cells[size.index()];
+                (slot, cell) = (slots.end, cells.end);
+                Class { size, slots: slots.clone(), cells, free: slots.rev().collect() }
+            });
+            Self { memory, classes, capacity: slot as usize }
         });
-        Self { memory: vec![0; offset].into_boxed_slice(), classes, capacity: next as usize }
+        pools.collect()
     }
 
     /// Slots of all sizes together.
@@ -135,13 +173,12 @@ impl Pool {
 
     /// The packet in `slot`.
     pub fn packet(&self, slot: &Slot) -> &[u8] {
-        &self.memory[self.packet_range(slot.0)]
+        self.memory.bytes(slot.index(), self.packet_range(slot))
     }
 
     /// The packet in `slot`, to be changed in place.
     pub fn packet_mut(&mut self, slot: &Slot) -> &mut [u8] {
-        let range = self.packet_range(slot.0);
-        &mut self.memory[range]
+        self.memory.bytes_mut(slot.index(), self.packet_range(slot))
     }
 
     /// The packet in `slot` and the `front` bytes of headroom before it.
@@ -165,7 +202,7 @@ impl Pool {
     /// # Panics
     /// If the margins exceed [`HEADROOM`] or [`TAILROOM`].
     pub fn enclosed(&self, slot: &Slot, margins: Margins) -> &[u8] {
-        &self.memory[margins.around(self.packet_range(slot.0))]
+        self.memory.bytes(slot.index(), margins.around(self.packet_range(slot)))
     }
 
     /// Like [`Pool::enclosed`], to be written.
@@ -173,8 +210,7 @@ impl Pool {
     /// # Panics
     /// If the margins exceed [`HEADROOM`] or [`TAILROOM`].
     pub fn enclosed_mut(&mut self, slot: &Slot, margins: Margins) -> &mut [u8] {
-        let range = margins.around(self.packet_range(slot.0));
-        &mut self.memory[range]
+        self.memory.bytes_mut(slot.index(), margins.around(self.packet_range(slot)))
     }
 
     /// The packets of a batch, all of them mutable at once, in the order of `slots`.
@@ -186,25 +222,26 @@ impl Pool {
         &'a mut self,
         slots: impl IntoIterator<Item = &'a Slot>,
     ) -> ArrayVec<&'a mut [u8], BATCH_MAX> {
-        let raw: ArrayVec<u32, BATCH_MAX> = slots.into_iter().map(|slot| slot.0).collect();
-        for (i, one) in raw.iter().enumerate() {
-            assert!(!raw[..i].contains(one), "a slot stands twice in one batch");
-        }
-        let ranges: ArrayVec<Range<usize>, BATCH_MAX> =
-            raw.iter().map(|&slot| self.packet_range(slot)).collect();
-        let len = self.memory.len();
-        let base = self.memory.as_mut_ptr();
-        ranges
-            .into_iter()
-            .map(|range| {
-                assert!(range.end <= len);
-                // SAFETY: range.start <= range.end <= len, so the offset stays in the allocation.
-                let start = unsafe { base.add(range.start) };
-                // SAFETY: the bytes lie in the allocation, which `self` borrows mutably for 'a;
-                // different slots have disjoint ranges, and no slot comes twice (checked above).
-                unsafe { core::slice::from_raw_parts_mut(start, range.len()) }
-            })
-            .collect()
+        let parts = slots.into_iter().map(|slot| (slot.index(), self.packet_range(slot)));
+        let parts = parts.collect();
+        self.memory.several_mut(parts)
+    }
+
+    /// Cells for packets of `size` beside each pool.
+    pub const fn cells(&self, size: PacketSize) -> usize {
+        let cells = &self.classes[size.index()].cells;
+        cells.end - cells.start
+    }
+
+    /// Exchanges the memory of `slot` for what lies in `cell`, a cell for packets of its size:
+    /// afterwards its packet lies there, and the slot has what lay there before.
+    ///
+    /// # Panics
+    /// If there is no such cell.
+    pub fn swap(&mut self, slot: &Slot, cell: Cell) {
+        let class = &self.classes[self.class_of(slot.0)];
+        assert!(cell.index < class.cells.len(), "there is a cell of this number and size");
+        self.memory.swap(slot.index(), cell.of, class.cells.start + cell.index);
     }
 
     fn class_of(&self, slot: u32) -> usize {
@@ -212,17 +249,24 @@ impl Pool {
         found.expect("a slot belongs to the pool that made it")
     }
 
-    fn packet_range(&self, slot: u32) -> Range<usize> {
-        let class = &self.classes[self.class_of(slot)];
-        let index = (slot - class.slots.start) as usize;
-        let start = class.offset + index * slot_stride(class.size) + HEADROOM;
-        start..start + class.size.packet_len()
+    fn packet_range(&self, slot: &Slot) -> Range<usize> {
+        HEADROOM..HEADROOM + self.size(slot).packet_len()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    /// A pool with a slot for each of `fills`, filled with it.
+    fn filled(pool: &mut Pool, fills: &[u8]) -> Vec<Slot> {
+        let take = |&fill: &u8| {
+            let slot = pool.take(PacketSize::Ack).unwrap();
+            pool.packet_mut(&slot).fill(fill);
+            slot
+        };
+        fills.iter().map(take).collect()
+    }
 
     #[test]
     fn slots_are_disjoint_and_come_back() {
@@ -263,5 +307,64 @@ mod tests {
         let index = slot.index();
         pool.give_back(slot);
         assert_eq!(pool.take(PacketSize::Regular).unwrap().index(), index);
+    }
+
+    #[test]
+    fn a_packet_passes_from_pool_to_pool_through_a_cell() {
+        let mut pools = Pool::several([32, 0, 0, 0, 0], 2);
+        let (mut two, mut one) = (pools.pop().unwrap(), pools.pop().unwrap());
+        assert_eq!((one.cells(PacketSize::Ack), one.cells(PacketSize::Regular)), (2, 0));
+        let (given, taken) = (filled(&mut one, &[1, 2]), filled(&mut two, &[3, 4]));
+        for (index, slot) in given.iter().enumerate() {
+            one.swap(slot, Cell { of: 1, index });
+            assert!(one.packet(slot).iter().all(|&byte| byte == 0), "what lay there before");
+        }
+        for (index, slot) in taken.iter().enumerate() {
+            two.swap(slot, Cell { of: 1, index });
+            assert!(two.packet(slot).iter().all(|&byte| byte == 1 + index as u8));
+        }
+        // What the second pool had lies in the cells now, for whoever comes next.
+        for (index, slot) in given.iter().enumerate() {
+            one.swap(slot, Cell { of: 1, index });
+            assert!(one.packet(slot).iter().all(|&byte| byte == 3 + index as u8));
+        }
+    }
+
+    #[test]
+    fn pools_that_swap_at_random_keep_all_memory_apart() {
+        const POOLS: usize = 3;
+        let mut pools = Pool::several([48, 0, 0, 0, 0], POOLS);
+        let mut slots: Vec<Vec<Slot>> =
+            pools.iter_mut().map(|pool| filled(pool, &[0; 48])).collect();
+        let mut random = 1_u64;
+        for _ in 0..5_000 {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let draw = |shift: u32, bound: u64| ((random >> shift) % bound) as usize;
+            let (pool, of) = (draw(20, POOLS as u64), draw(30, POOLS as u64));
+            let cell = Cell { of, index: draw(40, 3) };
+            pools[pool].swap(&slots[pool][draw(50, 48)], cell);
+        }
+        for (number, (pool, slots)) in pools.iter_mut().zip(&slots).enumerate() {
+            for (i, slot) in slots.iter().enumerate() {
+                pool.packet_mut(slot).fill((number * 48 + i) as u8);
+            }
+        }
+        for (number, (pool, slots)) in pools.iter_mut().zip(&mut slots).enumerate() {
+            for (i, slot) in slots.drain(..).enumerate() {
+                let own = (number * 48 + i) as u8;
+                assert!(pool.packet(&slot).iter().all(|&byte| byte == own));
+                pool.give_back(slot);
+            }
+            assert_eq!(pool.free(), pool.capacity());
+        }
+    }
+
+    #[test]
+    fn packets_begin_on_a_cache_line() {
+        let mut pool = Pool::new([3, 3, 3, 3, 3]);
+        for slot in PacketSize::ALL.map(|size| pool.take(size).unwrap()) {
+            assert_eq!(pool.packet(&slot).as_ptr().addr() % 64, 0);
+            pool.give_back(slot);
+        }
     }
 }

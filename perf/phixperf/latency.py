@@ -1,0 +1,53 @@
+"""Delay error and end-to-end latency, from idle to 95 % of the highest rate without loss.
+
+Beside them the tester's own lateness, and the mean time in an M/D/1 queue whose service time is the
+processor time of a packet at that load.
+"""
+
+import argparse
+
+from . import model, output, programs
+
+SHARES = [0.01, 0.2, 0.5, 0.8, 0.95]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="perf/latency", description=__doc__)
+    parser.add_argument("--node-args", default="", help="more settings of the node, as one word")
+    parser.add_argument("--mean-delay", default="20ms", help="what the node is asked for [20ms]")
+    parser.add_argument("--max", type=float, help="the highest rate, if it is known already")
+    parser.add_argument("--duration", default="5s", help="length of each run [5s]")
+    return parser
+
+
+def run(options):
+    core, node_cores = programs.cores()
+    settings = programs.node_settings(1, options.node_args)
+    tester = programs.Tester(options.programs, core)
+    rows, runs = [], []
+    with programs.Node(options.programs, node_cores[:1], settings) as node:
+        maximum = options.max or tester.find_max(node, rate=10_000, mean_delay="20ms")[0]
+        for share in SHARES:
+            load = {"duration": options.duration, "mean_delay": options.mean_delay}
+            result = tester.measure(node, share * maximum, arrivals="poisson", **load)
+            runs.append({"share": share, "result": result})
+            error, latency = result["delay_error_ms"], result["latency_ms"]
+            # The cost of a packet is its service time; the model has no batches and no sockets.
+            service = runs[-1]["result"]["cpu_us_per_packet"] / 1e6
+            theory = 1000 * model.sojourn_s(share * maximum, service)
+            rows.append(
+                [f"{share:.0%}", share * maximum]
+                + [error[name] for name in ("p50", "p99", "p99.9", "max")]
+                + [latency["p50"], latency["p99"], result["own_lateness_ms"]["p99"]]
+                + [theory, result["lost"]]
+            )
+    columns = ["load", "packets/s", "error p50", "p99", "p99.9", "max", "latency p50", "p99"]
+    columns += ["own late p99", "M/D/1", "lost"]
+    title = f"Latency in ms, Poisson arrivals, {options.mean_delay} mean delay, one shard"
+    environment = runs[0]["result"]["environment"]
+    result = {"max_rate": maximum, "runs": runs, "node_settings": settings}
+    output.write(options, title, environment, [output.table(columns, rows)], result)
+
+
+if __name__ == "__main__":
+    programs.main(run, arguments())
