@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use phix_engine::counters::Counters;
 use phix_engine::histogram::Spans;
 use phix_engine::intake::{Assembler, Inbox, Intake};
+use phix_engine::limits::BATCH_MAX;
 use phix_engine::pool::Pool;
 use phix_engine::replay::{ReplayFilter, Verdict};
 use phix_engine::units::{Span, Time};
@@ -83,6 +84,18 @@ fn replay(c: &mut Criterion) {
         });
         assert!(filter.len() < REMEMBERED, "the filter was filled beyond its design load");
     }
+    let filter = ReplayFilter::new(REMEMBERED, [3; 32]);
+    let (mut tags, mut verdicts) = (vec![[0; 32]; BATCH_MAX], vec![Verdict::New; BATCH_MAX]);
+    let mut marks = Vec::with_capacity(BATCH_MAX);
+    group.throughput(Throughput::Elements(BATCH_MAX as u64));
+    group.bench_function(format!("marked/{BATCH_MAX}"), |b| {
+        b.iter(|| {
+            tags.iter_mut().for_each(|place| *place = tag());
+            marks.clear();
+            filter.check_and_mark_all(black_box(&tags), &mut verdicts, |mark| marks.push(mark));
+            marks.len()
+        });
+    });
     group.finish();
 }
 

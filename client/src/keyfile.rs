@@ -24,34 +24,32 @@ pub enum KeyKind {
     Sphinx,
     /// The seed of an Ed25519 identity.
     Identity,
+    /// An X25519 scalar that a node proves to other nodes in Noise.
+    Noise,
 }
 
 impl KeyKind {
+    const ALL: [Self; 3] = [Self::Sphinx, Self::Identity, Self::Noise];
+
     /// The first word of the file.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Sphinx => "phix-x25519-private-key-v1",
             Self::Identity => "phix-ed25519-private-key-v1",
+            Self::Noise => "phix-noise-private-key-v1",
         }
     }
 
     /// The public key that belongs to a private one of this kind.
     pub fn public(self, secret: &[u8; 32]) -> [u8; 32] {
         match self {
-            Self::Sphinx => {
+            Self::Sphinx | Self::Noise => {
                 let secret = x25519_dalek::StaticSecret::from(*secret);
                 x25519_dalek::PublicKey::from(&secret).to_bytes()
             }
             Self::Identity => {
                 ed25519_dalek::SigningKey::from_bytes(secret).verifying_key().to_bytes()
             }
-        }
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::Sphinx => Self::Identity,
-            Self::Identity => Self::Sphinx,
         }
     }
 }
@@ -61,6 +59,7 @@ impl fmt::Display for KeyKind {
         f.write_str(match self {
             Self::Sphinx => "Sphinx",
             Self::Identity => "identity",
+            Self::Noise => "Noise",
         })
     }
 }
@@ -90,6 +89,11 @@ impl KeyFileError {
     /// Whether the key itself is gone, so that a backup or a new key is needed.
     pub const fn is_lost(&self) -> bool {
         matches!(self.fault, Fault::Missing | Fault::Corrupt(_))
+    }
+
+    /// Whether there is no such file.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self.fault, Fault::Missing)
     }
 }
 
@@ -220,11 +224,10 @@ fn decode(bytes: &[u8], kind: KeyKind) -> Result<Zeroizing<[u8; 32]>, Fault> {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let blank = line.iter().position(|&byte| byte == b' ').ok_or_else(corrupt)?;
     let (label, digits) = (&line[..blank], &line[blank + 1..]);
-    if label == kind.other().label().as_bytes() {
-        return Err(Fault::OtherKind { wanted: kind, found: kind.other() });
-    }
-    if label != kind.label().as_bytes() {
-        return Err(corrupt());
+    let found = KeyKind::ALL.into_iter().find(|kind| kind.label().as_bytes() == label);
+    let found = found.ok_or_else(corrupt)?;
+    if found != kind {
+        return Err(Fault::OtherKind { wanted: kind, found });
     }
     let mut secret = Zeroizing::new([0; 32]);
     match bs58::decode(digits).onto(&mut secret[..]) {

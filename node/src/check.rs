@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use clap::{ArgMatches, Command};
 use phix_client::files::words;
+use phix_client::topology::PublicKey;
 use phix_engine::egress::NextHops;
 
 use crate::cli::say;
@@ -13,8 +14,10 @@ use crate::keys;
 use crate::machine::{self, readable};
 use crate::metrics;
 use crate::next_hops;
+use crate::noise;
 use crate::place::{self, Place};
 use crate::replay_store;
+use crate::rotation;
 use crate::server;
 use crate::settings::{Effective, Settings};
 
@@ -44,16 +47,21 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     say(table(&place.effective));
     say(format_args!("identity key  {}", keys.identity));
     say(format_args!("sphinx key    {}", keys.sphinx));
+    if let Some(key) = &keys.noise {
+        say(format_args!("noise key     {}", PublicKey(*key.public())));
+    }
     let settings = &place.settings;
     let findings = [
         link(settings),
         kernels(settings),
         address(settings.listen),
         source(settings.source.get()),
+        noise::check(&place, &keys),
         next_hops(&place),
         metrics(settings.metrics.get()),
         memory(settings),
         disk(&place),
+        rotation(&place),
         Ok(files(settings)),
     ];
     let mut wrong = Vec::new();
@@ -157,12 +165,24 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
     }
 }
 
+/// Whether the keys can change as is set.
+fn rotation(place: &Place) -> Result<String, Fault> {
+    let Some(schedule) = rotation::schedule(&place.settings)? else {
+        return Ok("rotation      off: the key is used for ever".into());
+    };
+    let number = schedule.number(rotation::now());
+    let keys = rotation::Keyring::new(place.keys_dir()).numbers()?;
+    let there = if keys.contains(&number) { "is there" } else { "will be made" };
+    Ok(format!("rotation      {number}, whose key {there}"))
+}
+
 /// Whether the disk has room for what the node must still know after a restart.
 fn disk(place: &Place) -> Result<String, Fault> {
     let Some(dir) = place.state_dir() else {
         return Ok("disk          not used: what has passed is forgotten at a restart".into());
     };
-    replay_store::disk(&dir, 0, place.settings.replay_capacity.size())
+    let filters = machine::filters(&place.settings) as usize;
+    replay_store::disk(&dir, place.settings.replay_capacity.size().saturating_mul(filters))
 }
 
 fn files(settings: &Settings) -> String {

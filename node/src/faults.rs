@@ -53,6 +53,12 @@ const KINDS: &[Kind] = &[
         remedy: "raise `capacity`, or `capacity-extended` where large packets are common",
     },
     Kind {
+        count: |counters| counters.replay_unsaved,
+        what: "packets passed that would pass again after a restart (replay_marks_unsaved)",
+        remedy: "the disk of `state-dir` is full or too slow for the traffic: make room there, or \
+                 set it to another",
+    },
+    Kind {
         count: |counters| counters.dropped(DropReason::ReplayFilterFull),
         what: "packets dropped because the replay memory is full (replay_filter_full)",
         remedy: "raise `replay-capacity` and start the node anew: until then it carries little or \
@@ -67,6 +73,28 @@ const KINDS: &[Kind] = &[
         count: |counters| counters.refused,
         what: "connections refused because a shard had `connections-max` of them",
         remedy: "raise `connections-max` if these are other nodes; shut them out if they are not",
+    },
+    Kind {
+        count: |counters| counters.refused_source,
+        what: "connections refused because their source had `connections-per-source` of them",
+        remedy: "raise `connections-per-source` if other nodes share an address; shut the source \
+                 out if it is none",
+    },
+    Kind {
+        count: |counters| counters.noise_failed,
+        what: "handshakes of Noise that failed or took too long",
+        remedy: "a neighbour's or this node's Noise key is not the one that the other side knows, \
+                 or something that is no node connects",
+    },
+    Kind {
+        count: |counters| counters.plain_refused,
+        what: "connections not made or refused because the other node's Noise key is not known",
+        remedy: "see that the file of Noise keys is current, or allow plain connections",
+    },
+    Kind {
+        count: |counters| counters.replay_unsaved,
+        what: "packets that would pass again after a restart, as their marks found no room",
+        remedy: "the disk of the node's state is too slow or full; see to it before a restart",
     },
 ];
 

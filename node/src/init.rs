@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use phix_client::keyfile;
+use phix_client::topology::PublicKey;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys;
 use crate::place::{self, CONFIG, Place};
+use crate::rotation::{self, Keyring};
 use crate::settings::{VARIABLES, resolve, template};
 
 const TEACH: &str = "\
@@ -41,6 +43,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     })?;
     let (settings, effective) = resolve(&place::sources(None, matches))?;
     let place = Place { config: dir.join(CONFIG), settings, effective };
+    rotation::schedule(&place.settings)?;
     refuse_existing(&place)?;
     let mut made = Made::default();
     make_dir(&dir, 0o755, &mut made)?;
@@ -49,6 +52,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         keyfile::generate(&path, kind).map_err(|error| Fault::refused(format!("{error}.")))?;
         made.files.push(path);
     }
+    let keyring = Keyring::new(place.keys_dir());
+    for number in rotation::first(&place.settings, rotation::now())? {
+        keyring.make(number)?;
+        made.files.push(keyring.path(number));
+    }
     write_config(&place, &mut made)?;
     let public = keys::load(&place.keys_dir())?;
     let files = made.keep();
@@ -56,6 +64,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     files.iter().for_each(|file| say(format_args!("  {}", file.display())));
     say(format_args!("Identity key (Ed25519):  {}", public.identity));
     say(format_args!("Sphinx key (X25519):     {}", public.sphinx));
+    if let Some(key) = &public.noise {
+        say(format_args!("Noise key (X25519):      {}", PublicKey(*key.public())));
+    }
     say("Keep the key files: without them this node cannot be this node again.");
     say(format_args!("Next: phix-node check-config --dir {}", dir.display()));
     Ok(())

@@ -14,6 +14,7 @@ pub mod localnet;
 pub mod machine;
 pub mod metrics;
 mod next_hops;
+pub mod noise;
 mod notify;
 pub mod place;
 pub mod replay_store;

@@ -51,8 +51,13 @@ pub fn memory(settings: &Settings) -> Memory {
     let shard: usize = slots.map(|(count, size)| count * slot_stride(size)).sum();
     Memory {
         packets: (shard * shards(settings)) as u64,
-        replay: settings.replay_capacity.get().saturating_mul(REPLAY_BYTES),
+        replay: settings.replay_capacity.get().saturating_mul(REPLAY_BYTES * filters(settings)),
     }
+}
+
+/// Filters that there are at a time, at most: two while keys change.
+pub fn filters(settings: &Settings) -> u64 {
+    if settings.rotation.get().is_some() { 2 } else { 1 }
 }
 
 /// Bytes that this program can still take: what the machine has left, or the group of processes

@@ -43,6 +43,10 @@ pub fn account(counters: &Counters, abandoned: u64, took: Duration) -> String {
         ("refused: too many of one", counters.refused_source),
         ("closed: not frames", counters.malformed),
         ("cut off within a frame", counters.truncated),
+        ("closed: forged records", counters.forged),
+        ("refused for being plain", counters.plain_refused),
+        ("Noise handshakes", counters.noise_handshakes),
+        ("  that failed", counters.noise_failed),
     ] {
         if count > 0 {
             row(name, count);

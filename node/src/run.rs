@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Command};
+use phix_client::topology::PublicKey;
 use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::faults::Faults;
-use crate::keys::{self, NodeKeys};
+use crate::keys;
 use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
+use crate::rotation::Keeper;
 use crate::settings::Settings;
-use crate::{check, machine, next_hops, notify, report, rotation, server};
+use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -59,20 +61,23 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let listener = settings.metrics.get().map(metrics::listen).transpose()?;
     let kernels = server::kernels(settings.crypto)?;
     let next_hops = next_hops::load(&place)?;
-    let store = Store::open(place.state_dir().as_deref(), say)?;
-    let served = rotation::fixed(&store, &keys, settings.replay_capacity.size())?;
-    let server = server::start(settings, served, next_hops, &store)?;
+    let store = Arc::new(Store::open(place.state_dir().as_deref(), say)?);
+    let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
+    let sphinx = PublicKey(served.primary.secret.public());
+    let noise = noise::policy(&place, &keys)?;
+    let server = server::start(settings, served, next_hops, &store, noise)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
     let endpoint = listener.map(|listener| show(listener, &shown)).transpose()?;
-    say(first_line(settings, &keys, &server, &kernels));
+    say(first_line(settings, sphinx, &server, &kernels));
     if let Some(endpoint) = &endpoint {
         say(format_args!("metrics on http://{}/metrics", endpoint.address()));
         metrics::warning(endpoint.address()).into_iter().for_each(say);
     }
     notify::tell("READY=1");
-    let failed = watch(&server, &stop, settings.status_interval.get().map(|span| span.get()));
+    let interval = settings.status_interval.get().map(|span| span.get());
+    let failed = watch(&server, &stop, keeper.as_mut(), interval);
     notify::tell("STOPPING=1");
     shown.leave();
     let stopped = server.stop();
@@ -98,25 +103,31 @@ fn show(listener: TcpListener, shown: &Arc<Shown>) -> Result<Endpoint, Fault> {
     })
 }
 
-fn first_line(settings: &Settings, keys: &NodeKeys, server: &Server, kernels: &Kernels) -> String {
+fn first_line(
+    settings: &Settings,
+    sphinx: PublicKey,
+    server: &Server,
+    kernels: &Kernels,
+) -> String {
     let announced = settings.announce.get();
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
     let shards = machine::shards(settings);
     format!(
-        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; crypto {}; sphinx key {}",
+        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; crypto {}; sphinx key {sphinx}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         if shards == 1 { "shard" } else { "shards" },
         server.link().reason,
         kernels.name,
-        keys.sphinx,
     )
 }
 
-/// Waits until the node is told to stop, or breaks; says why it broke.
+/// Waits until the node is told to stop, or breaks, and has the keys changed when it is time; says
+/// why it broke.
 fn watch(
     server: &Server,
     stop: &phix_io::StopSignal,
+    mut keeper: Option<&mut Keeper>,
     interval: Option<Duration>,
 ) -> Option<String> {
     let mut faults = Faults::default();
@@ -127,6 +138,9 @@ fn watch(
         }
         if let Some(what) = server.failed() {
             return Some(what);
+        }
+        if let Some(keeper) = &mut keeper {
+            keeper.tick(rotation::now(), server);
         }
         let now = Instant::now();
         faults.look(&server.counters(), now).into_iter().for_each(say);

@@ -6,6 +6,7 @@ use phix_engine::limits::BATCH_MAX;
 use phix_engine::shard::{self, FinalHops};
 use phix_engine::wire::frame::FrameVersion;
 use phix_io::crypto::tiers;
+use phix_io::noise::Noise;
 use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;
@@ -61,6 +62,7 @@ pub fn start(
     keys: shard::Keys,
     next_hops: NextHops,
     store: &Store,
+    noise: Noise,
 ) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
@@ -76,7 +78,7 @@ pub fn start(
                 .map_or(usize::MAX, |count| count.size()),
             next_hops,
         },
-        noise: phix_io::noise::Noise::default(),
+        noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };

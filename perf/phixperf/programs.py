@@ -77,10 +77,14 @@ class Node:
     def __init__(self, programs, cores, settings=(), command=None, address=None, key=None):
         self.cores, self.place = set(cores), Path(tempfile.mkdtemp(prefix="phix-perf-"))
         self.process = None
+        # Where a phix-node shows its metrics; another node's are not known.
+        self.metrics = None
         try:
             if command is None:
                 self.address = f"127.0.0.1:{free_port()}"
-                command = self._make_phix(programs / "phix-node", list(settings))
+                self.metrics = f"127.0.0.1:{free_port()}"
+                settings = [*settings, "--metrics", self.metrics]
+                command = self._make_phix(programs / "phix-node", settings)
             else:
                 if not address or not key:
                     raise Refused("a node command needs its address and its Sphinx key as well")

@@ -3,7 +3,7 @@
 import unittest
 import xml.etree.ElementTree as xml
 
-from . import model, output, profile, stats
+from . import metrics, model, output, profile, stats
 
 SCRIPT = """phix-0
     55aa x25519+0x10
@@ -17,6 +17,15 @@ phix-0
 phix-0
     55ad lioness
     55ac turn
+"""
+
+
+def page(low, middle, high):
+    return f"""# TYPE phix_delay_error_seconds histogram
+phix_delay_error_seconds_bucket{{le="0.001"}} {low}
+phix_delay_error_seconds_bucket{{le="0.002"}} {middle}
+phix_delay_error_seconds_bucket{{le="+Inf"}} {high}
+phix_other_seconds_bucket{{le="0.001"}} 7
 """
 
 
@@ -50,6 +59,16 @@ class Arithmetic(unittest.TestCase):
     def test_growth_is_the_slope(self):
         self.assertAlmostEqual(stats.slope([0, 1, 2, 3], [5, 7, 9, 11]), 2)
         self.assertEqual(stats.slope([1], [5]), 0)
+
+    def test_a_histogram_of_the_node_is_read_between_two_looks(self):
+        looks = [page(100, 100, 100), page(190, 199, 200)]
+        before, after = (metrics.buckets(text, "phix_delay_error_seconds") for text in looks)
+        self.assertEqual(after, [(0.001, 190), (0.002, 199), (float("inf"), 200)])
+        histogram = metrics.between(before, after)
+        bounds = [metrics.bound_of(histogram, share) for share in (0.5, 0.9, 0.99, 1)]
+        self.assertEqual(bounds, [0.001, 0.001, 0.002, float("inf")])
+        self.assertIsNone(metrics.bound_of(metrics.between(after, after), 0.5))
+        self.assertIsNone(metrics.bound_of([], 0.5))
 
     def test_tables_are_markdown(self):
         table = output.table(["", "x"], [["a", 1234.5], ["b", 0.01234], ["c", 7]])

@@ -31,7 +31,7 @@ const PACKAGES: &[PackageRule] = &[
     package("phix-engine", &[], &[]),
     package("phix-io", &["phix-engine"], &[]),
     package("phix-sim", &["phix-engine"], &[]),
-    package("phix-interop", &["phix-engine"], &["phix-client", "phix-node"]),
+    package("phix-interop", &["phix-engine"], &["phix-io", "phix-client", "phix-node"]),
     package("phix-client", &["phix-engine", "phix-io"], &[]),
     package("phix-node", &["phix-engine", "phix-io", "phix-client"], &[]),
     package(

@@ -127,7 +127,7 @@ impl Store {
             return Ok(ReplayFilter::over(memory()?, *keys.filter, number));
         };
         let path = journal_path(&disk.dir, number);
-        room(&disk.dir, &path, capacity)?;
+        room(&disk.dir, path.metadata().map_or(0, |metadata| metadata.len()), capacity)?;
         let filter = ReplayFilter::over(memory()?, *keys.filter, number);
         let journal = if path.symlink_metadata().is_ok() {
             self.load(&path, keys, &filter)?
@@ -179,25 +179,45 @@ impl Store {
         }
     }
 
+    /// The numbers of the keys of which there is something on disk.
+    pub fn numbers(&self) -> Vec<u32> {
+        let dir = self.disk.as_ref().and_then(|disk| fs::read_dir(&disk.dir).ok());
+        let number = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_prefix("replay-")?.strip_suffix(".journal")?.parse().ok()
+        };
+        dir.into_iter().flatten().filter_map(number).collect()
+    }
+
+    /// Saves nothing more of what passes under the key with this number; what is saved stays.
+    pub fn pause(&self, number: u32) {
+        if let Some(disk) = &self.disk {
+            drop(disk.saver.remove(number));
+        }
+    }
+
     /// Writes what there is; the shards must have ended. Says how many packets could not be saved.
-    pub fn close(self) -> usize {
-        self.disk.map_or(0, |disk| disk.saver.finish())
+    pub fn close(&self) -> usize {
+        self.disk.as_ref().map_or(0, |disk| disk.saver.finish())
     }
 }
 
-/// Whether the disk that `dir` is on, or will be on, has room for a journal of `capacity` packets.
+/// Whether the disk that `dir` is on, or will be on, has room for `packets`, with those that it has
+/// already.
 ///
 /// # Errors
 /// A sentence if it has not.
-pub fn disk(dir: &Path, number: u32, capacity: usize) -> Result<String, Fault> {
+pub fn disk(dir: &Path, packets: usize) -> Result<String, Fault> {
     let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
-    let needed = room(there, &journal_path(dir, number), capacity)?;
+    let journal = |entry: io::Result<fs::DirEntry>| entry.ok()?.metadata().ok();
+    let has = fs::read_dir(dir).into_iter().flatten().filter_map(journal);
+    let needed = room(there, has.map(|metadata| metadata.len()).sum(), packets)?;
     Ok(format!("disk          up to {} in {}", readable(needed), dir.display()))
 }
 
-fn room(dir: &Path, journal: &Path, capacity: usize) -> Result<u64, Fault> {
+/// The bytes that `capacity` packets take on the disk of `dir`, which has `has` of them already.
+fn room(dir: &Path, has: u64, capacity: usize) -> Result<u64, Fault> {
     let needed = (HEAD as u64).saturating_add((capacity as u64).saturating_mul(MARK as u64));
-    let has = journal.metadata().map_or(0, |metadata| metadata.len());
     let system = rustix::fs::statvfs(dir).map_err(|error| unusable(dir, &error.into()))?;
     let free = system.f_bavail.saturating_mul(system.f_frsize).saturating_add(has);
     if free < needed {

@@ -36,7 +36,7 @@ struct Shared {
 /// The running thread.
 pub(super) struct Saver {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<usize>>,
+    thread: Mutex<Option<JoinHandle<usize>>>,
 }
 
 impl Saver {
@@ -49,7 +49,7 @@ impl Saver {
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new().name("phix-replay".into());
         let thread = thread.spawn(move || Loop { shared: own, say, said: None }.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Saves what comes out of this ring from now on.
@@ -62,19 +62,21 @@ impl Saver {
         lock(&self.shared.journals).insert(number, Waiting { journal, marks: Vec::new() });
     }
 
-    /// Marks of this filter are not saved any more; gives back its journal.
+    /// Marks of this filter are not saved any more, after those that are there now; gives back its
+    /// journal.
     pub(super) fn remove(&self, number: u32) -> Option<Journal> {
-        lock(&self.shared.journals).remove(&number).map(|waiting| waiting.journal)
+        let mut journals = lock(&self.shared.journals);
+        self.shared.empty_rings(&mut journals);
+        let mut waiting = journals.remove(&number)?;
+        // What the disk does not take now is lost, as it is at an end of the process.
+        let _ = waiting.write();
+        Some(waiting.journal)
     }
 
     /// Writes what there is and ends; says how many marks could not be written.
-    pub(super) fn finish(mut self) -> usize {
-        self.end()
-    }
-
-    fn end(&mut self) -> usize {
+    pub(super) fn finish(&self) -> usize {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return 0 };
+        let Some(thread) = lock(&self.thread).take() else { return 0 };
         thread.thread().unpark();
         // One that panicked has said so itself; nothing is known of what it left.
         thread.join().unwrap_or_default()
@@ -83,13 +85,27 @@ impl Saver {
 
 impl Drop for Saver {
     fn drop(&mut self) {
-        self.end();
+        self.finish();
     }
 }
 
 /// What a thread that panicked leaves is no worse than what one that is killed leaves.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Takes the marks out of all rings.
+    fn empty_rings(&self, journals: &mut BTreeMap<u32, Waiting>) {
+        for ring in &mut *lock(&self.rings) {
+            ring.take(|filter, mark| {
+                // A filter without a journal has ended, and its key with it.
+                if let Some(waiting) = journals.get_mut(&filter) {
+                    waiting.marks.push(mark);
+                }
+            });
+        }
+    }
 }
 
 struct Loop {
@@ -114,14 +130,7 @@ impl Loop {
         let shared = Arc::clone(&self.shared);
         let mut journals = lock(&shared.journals);
         if journals.values().all(|waiting| waiting.marks.is_empty()) {
-            for ring in &mut *lock(&shared.rings) {
-                ring.take(|filter, mark| {
-                    // A filter without a journal has ended, and its key with it.
-                    if let Some(waiting) = journals.get_mut(&filter) {
-                        waiting.marks.push(mark);
-                    }
-                });
-            }
+            shared.empty_rings(&mut journals);
         }
         let mut fault = None;
         for waiting in journals.values_mut() {

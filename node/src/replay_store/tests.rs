@@ -189,9 +189,9 @@ fn two_stores_cannot_share_a_directory() {
 #[test]
 fn a_disk_that_is_too_small_is_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
-    let text = disk(&dir.path().join("not/yet"), NUMBER, 1 << 50).unwrap_err().to_string();
+    let text = disk(&dir.path().join("not/yet"), 1 << 50).unwrap_err().to_string();
     assert!(text.contains("lower replay-capacity"), "{text}");
-    assert!(disk(dir.path(), NUMBER, 1000).is_ok());
+    assert!(disk(dir.path(), 1000).is_ok());
 }
 
 /// What the saver of the next test said.

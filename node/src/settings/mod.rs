@@ -15,7 +15,7 @@ pub use nearest::nearest;
 pub use source::{Effective, Origin, Sources, VARIABLES, resolve};
 pub use table::{Settings, TABLE};
 pub use template::template;
-pub use value::{Crypto, Frames, Or, Role, Span, Value, alternatives};
+pub use value::{Crypto, Frames, NoisePattern, NoiseUse, Or, Role, Span, Value, alternatives};
 
 /// One row of the table: all that is known about a setting except its type, which is in
 /// [`Settings`].

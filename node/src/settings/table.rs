@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use phix_io::LinkChoice;
 
 use super::Setting;
-use super::value::{Any, Auto, Count, Crypto, Frames, Nothing, Off, Or, Role, Span, Value};
+use super::value::{
+    Any, Auto, Count, Crypto, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role, Span, Value,
+};
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -54,8 +56,8 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// Directory of the two key files, identity.key and sphinx.key. A relative path starts at the
-    /// directory of the configuration file.
+    /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
+    /// the directory of the configuration file.
     "keys-dir" keys_dir: PathBuf = "keys";
 
     /// Threads that carry packets. "auto" takes one per processor core; fewer leave cores to other
@@ -74,6 +76,22 @@ settings! {
     /// Local address from which the node connects to other nodes, for machines with several;
     /// "none" leaves the choice to the kernel.
     "source" source: Or<Nothing, IpAddr> = "none";
+
+    /// Whether packets to and from other nodes are encrypted once more on their way (Noise).
+    /// "allow-plain" does so with every node whose key is in `noise-peers`, and speaks plainly with
+    /// everybody else, as stock Nym nodes do; "required" has nothing to do with anybody else, so
+    /// that clients that send to this node must be in that file, too; "off" encrypts nothing.
+    "noise" noise: NoiseUse = "allow-plain";
+
+    /// File with the Noise keys of other nodes, one line `"192.0.2.1" = "key in base58"` for each
+    /// IP address that they connect from and listen on; "none" if no key is known. A relative path
+    /// starts at the directory of the configuration file. It is read when the node starts.
+    /// `phix-node topology` writes such a file.
+    "noise-peers" noise_peers: Or<Nothing, PathBuf> = "none";
+
+    /// Noise protocol, which must be the same at both ends: "xk" is XKpsk3 with AES-256-GCM, which
+    /// all stock Nym nodes use; "ik" is IKpsk2 with ChaCha20-Poly1305.
+    "noise-pattern" noise_pattern: NoisePattern = "xk";
 
     /// Connections from other nodes that one shard keeps at a time; more are refused and counted.
     /// The node raises its limit of open files as far as the system lets it, and `check-config`
@@ -125,6 +143,17 @@ settings! {
     /// than a second old. Two nodes cannot share one. A relative path starts at the directory of
     /// the configuration file. With "none", packets that passed before a restart can pass again.
     "state-dir" state_dir: Or<Nothing, PathBuf> = "state";
+
+    /// How long one Sphinx key is used, before the next one takes its place. All nodes of a network
+    /// change their keys at the same time, at multiples of this since 1970, and need the same
+    /// value here; stock Nym nodes use 24h. The keys are files beside identity.key, named after
+    /// the number of their rotation, and sphinx.key is not used. With "off" it is used for ever.
+    "rotation" rotation: Or<Off, Span<3, 31_536_000>> = "off";
+
+    /// How long before and after a change both keys are served, the old and the new, so that no
+    /// packet is lost that was on its way. Then the old key is destroyed, with the memory of what
+    /// passed under it. During that time replay-capacity is needed twice.
+    "rotation-overlap" rotation_overlap: Span<1, 604_800> = "1h";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use phix_io::LinkChoice;
+use phix_io::noise::Pattern;
 
 /// A type that settings can have.
 pub trait Value: Sized {
@@ -249,6 +250,38 @@ choice! {
         Avx2 = "avx2",
         /// Those for processors with AVX-512.
         Avx512 = "avx512",
+    }
+}
+
+choice! {
+    /// With whom a node speaks Noise.
+    NoiseUse {
+        /// With nobody.
+        Off = "off",
+        /// With those whose key it knows; plainly with the rest.
+        AllowPlain = "allow-plain",
+        /// With those whose key it knows, and not at all with the rest.
+        Required = "required",
+    }
+}
+
+choice! {
+    /// Which Noise protocol a node speaks.
+    NoisePattern {
+        /// `Noise_XKpsk3_25519_AESGCM_SHA256`.
+        Xk = "xk",
+        /// `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`.
+        Ik = "ik",
+    }
+}
+
+impl NoisePattern {
+    /// As the shell calls it.
+    pub const fn pattern(self) -> Pattern {
+        match self {
+            Self::Xk => Pattern::XkPsk3,
+            Self::Ik => Pattern::IkPsk2,
+        }
     }
 }
 

@@ -8,5 +8,6 @@ mod metrics;
 mod path;
 mod refusals;
 mod remembering;
+mod rotating;
 mod run;
 mod top;

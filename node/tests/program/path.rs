@@ -17,7 +17,7 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkChoice, PeerLimits, Server, ServerConfig};
 use rustix::process::Signal;
 
-use crate::common::{Node, PATIENCE, Running, has};
+use crate::common::{Node, PATIENCE, Running, done, has, phix};
 
 /// The client that all packets are for.
 pub(crate) const DESTINATION: [u8; 32] = [7; 32];
@@ -136,6 +136,78 @@ fn three_nodes(link: &str) {
             assert_eq!((row(&report, "replay"), row(&report, "header_mac")), (1, 1), "{report}");
         }
     }
+}
+
+/// Three nodes, each at an address of its own, that know each other's Noise keys. Who sends to the
+/// first and receives from the last is no node, and is spoken to plainly.
+fn in_noise(link: &str, pattern: &str) {
+    if !has(link) {
+        return;
+    }
+    let third = if pattern == "xk" { 70 } else { 71 } + u8::from(link == "epoll") * 2;
+    let nodes = [1, 2, 3].map(|number| {
+        let address = format!("127.0.{third}.{number}");
+        let listen = format!("{address}:17{number}9");
+        let settings = ["--listen", &listen, "--source", &address, "--noise-pattern", pattern];
+        Node::with(&settings)
+    });
+    let peers = nodes[0].dir.join("peers.toml");
+    let network = nodes[0].dir.join("topology.json");
+    let [first, second, last] = nodes.each_ref().map(Node::path);
+    let paths = [&network, &peers].map(|path| path.to_str().unwrap());
+    let mut write = phix(&[
+        "topology",
+        "--layer1",
+        first,
+        "--layer2",
+        second,
+        "--layer3",
+        last,
+        "--gateway",
+        last,
+        "--out",
+        paths[0],
+        "--noise-peers",
+        paths[1],
+    ]);
+    assert!(done(&write.output().unwrap()).contains("Noise keys"));
+    let nodes: Vec<(Node, Running)> = nodes
+        .into_iter()
+        .map(|node| {
+            let arguments = ["--link", link, "--noise-peers", peers.to_str().unwrap()];
+            let running = Running::start(&mut node.phix("run", &arguments));
+            (node, running)
+        })
+        .collect();
+    let end = End::start();
+    let route = route(&nodes, &end);
+    let mut factory = Factory::new(PacketConfig {
+        mean_delay: Duration::from_millis(5),
+        ..PacketConfig::default()
+    });
+    let packets: Vec<Packet> =
+        (0..20).map(|i| factory.build(&[i; 100], &route, DESTINATION).unwrap()).collect();
+    let _open = send(&packets, route[0].address);
+    assert_eq!(end.messages(20), (0..20).map(|i| vec![i; 100]).collect::<Vec<_>>());
+    for ((_node, running), handshakes) in nodes.into_iter().zip([1, 2, 1]) {
+        let report = running.stop(Signal::TERM);
+        assert_eq!(row(&report, "received"), 20, "{report}");
+        assert_eq!(row(&report, "sent on"), 20, "{report}");
+        assert_eq!(row(&report, "Noise handshakes"), handshakes, "{report}");
+        assert!(!report.contains("that failed"), "{report}");
+    }
+}
+
+#[test]
+fn packets_cross_three_nodes_in_noise() {
+    in_noise("epoll", "xk");
+    in_noise("io_uring", "xk");
+}
+
+#[test]
+fn packets_cross_three_nodes_in_the_other_pattern() {
+    in_noise("epoll", "ik");
+    in_noise("io_uring", "ik");
 }
 
 #[test]

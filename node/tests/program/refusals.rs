@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::common::{Node, aloud, contents, phix, refused};
+use crate::common::{Node, aloud, contents, done, phix, refused};
 
 /// The commands that must refuse alike.
 const BOTH: [&str; 2] = ["run", "check-config"];
@@ -192,4 +192,26 @@ fn commands_that_do_not_exist() {
     refused(&mut phix(&["chekc-config"]), &["did you mean check-config?"]);
     refused(&mut phix(&["fly"]), &["fly", "--help"]);
     refused(&mut phix(&["topology"]), &["--layer1", "--out"]);
+}
+
+#[test]
+fn noise_that_cannot_be() {
+    let node = Node::new();
+    refused(&mut node.phix("run", &["--noise", "required"]), &["--noise-peers", "allow-plain"]);
+    let missing = ["--noise-peers", "nowhere.toml"];
+    refused(&mut node.phix("check-config", &missing), &["nowhere.toml", "--noise-peers"]);
+    std::fs::write(node.dir.join("peers.toml"), "").unwrap();
+    let peers = ["--noise-peers", "peers.toml"];
+    // A relative path starts at the configuration file.
+    let shown = done(&node.phix("check-config", &peers).output().unwrap());
+    assert!(shown.contains("noise key") && shown.contains("0 keys"), "{shown}");
+    // A node that was made before there was Noise gets a key by the command that is named.
+    let key = node.dir.join("keys/noise.key");
+    std::fs::remove_file(&key).unwrap();
+    refused(&mut node.phix("run", &peers), &["noise.key", "phix-node noise-key", "--noise to off"]);
+    done(&node.phix("check-config", &["--noise", "off"]).output().unwrap());
+    assert!(done(&node.phix("noise-key", &[]).output().unwrap()).contains("Noise key"));
+    assert!(key.is_file());
+    done(&node.phix("check-config", &peers).output().unwrap());
+    refused(&mut node.phix("noise-key", &[]), &["exists and is kept"]);
 }

@@ -130,6 +130,11 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = values::time)]
     trial: Duration,
 
+    /// Trials that --find-max makes at a rate before it takes it for failed.
+    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..))]
+    pub(super) attempts: u8,
+
     /// How exact --find-max is: the share between the rates that passed and failed.
     #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = values::share)]
     pub(super) tolerance: f64,

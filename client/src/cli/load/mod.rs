@@ -94,21 +94,13 @@ impl Bench<'_> {
     /// The search for the highest rate that meets the objective.
     fn find_max(&mut self) -> Result<Ended, Refusal> {
         let arguments = self.arguments;
-        let objective = arguments.objective();
         let mut search = Search::new(arguments.rate, arguments.max_rate, arguments.tolerance);
         let mut trials = Vec::new();
         while let Some(rate) = search.next() {
-            let outcome = self.trial(rate)?;
-            if outcome.stopped {
+            let Some(passed) = self.attempt(rate, &mut trials)? else {
                 return Ok(judge(&[], true));
-            }
-            let missed = objective.missed(&outcome);
-            let verdict = if missed.is_empty() { "passed".to_owned() } else { missed.join("; ") };
-            let limit =
-                if report::tester_was_the_limit(&outcome) { " (the tester was late)" } else { "" };
-            say(format_args!("{rate:>9.0}/s  {verdict}{limit}"));
-            search.record(rate, missed.is_empty());
-            trials.push(json!({ "rate": rate, "result": report::json(&outcome, &objective) }));
+            };
+            search.record(rate, passed);
         }
         if let Some(path) = &arguments.json {
             let mut whole = self.head();
@@ -124,6 +116,29 @@ impl Bench<'_> {
         let beyond = if search.failed().is_some() { "" } else { ", and was not tried beyond" };
         say(format_args!("highest rate that met the objective: {rate:.0} packets/s{beyond}"));
         Ok(Ended::Done)
+    }
+
+    /// Whether a trial at `rate` meets the objective, the first time or one of the next ones: a
+    /// stumble of the machine is not the node's. Nothing if the search was told to stop.
+    fn attempt(&mut self, rate: f64, trials: &mut Vec<Value>) -> Result<Option<bool>, Refusal> {
+        let objective = self.arguments.objective();
+        for _ in 0..self.arguments.attempts {
+            let outcome = self.trial(rate)?;
+            if outcome.stopped {
+                return Ok(None);
+            }
+            let missed = objective.missed(&outcome);
+            let passed = missed.is_empty();
+            let verdict = if passed { "passed".to_owned() } else { missed.join("; ") };
+            let late = report::tester_was_the_limit(&outcome);
+            let late = if late { " (the tester was late)" } else { "" };
+            say(format_args!("{rate:>9.0}/s  {verdict}{late}"));
+            trials.push(json!({ "rate": rate, "result": report::json(&outcome, &objective) }));
+            if passed {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
     }
 
     /// Builds packets for a run at `rate` and runs it.

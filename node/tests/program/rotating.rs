@@ -1,0 +1,180 @@
+//! Keys that change while packets stream.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use phix_client::keyfile::{self, KeyKind};
+use phix_client::packet::{Factory, Packet, PacketConfig};
+use phix_client::topology::{self, Hop};
+use phix_engine::wire::frame::KeyRotation;
+use rustix::process::Signal;
+
+use crate::common::{Node, PATIENCE, Running, done, has, phix, refused};
+use crate::path::{DESTINATION, End, route, row};
+
+const LENGTH: u64 = 9_000;
+const OVERLAP: u64 = 3_000;
+/// What a thread may lose of its time without a packet coming too late for its key.
+const MARGIN: u64 = 1_500;
+
+/// The rotation now, and how many milliseconds it has lasted.
+fn clock() -> (u32, u64) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let now = now.as_millis() as u64;
+    ((now / LENGTH) as u32, now % LENGTH)
+}
+
+fn key_path(node: &Node, number: u32) -> PathBuf {
+    node.dir.join(format!("keys/sphinx-{number}.key"))
+}
+
+/// A sender that knows the keys of one node, and an end that counts what comes out.
+struct Stream<'a> {
+    node: &'a Node,
+    route: Vec<Hop>,
+    stream: TcpStream,
+    end: &'a End,
+    keys: BTreeMap<u32, [u8; 32]>,
+    /// The last packet that passed under each key.
+    passed: BTreeMap<u32, Packet>,
+    sent: u64,
+    replayed: u64,
+}
+
+impl Stream<'_> {
+    /// Builds a packet for the key of a rotation, and says so in its frame or not.
+    fn packet(&mut self, number: u32, says: bool) -> Packet {
+        let read = || keyfile::read(&key_path(self.node, number), KeyKind::Sphinx).unwrap();
+        let key = *self.keys.entry(number).or_insert_with(|| KeyKind::Sphinx.public(&read()));
+        self.route[0].key = key;
+        let rotation = if says { KeyRotation::from_id(number) } else { KeyRotation::Unknown };
+        let mean_delay = Duration::ZERO;
+        let config = PacketConfig { mean_delay, rotation, ..PacketConfig::default() };
+        Factory::new(config).build(&number.to_le_bytes(), &self.route, DESTINATION).unwrap()
+    }
+
+    /// Sends a packet for this key, sees it come out, and sends it and the one before once more.
+    fn pass(&mut self, number: u32, says: bool) {
+        let packet = self.packet(number, says);
+        self.stream.write_all(&packet.frame).unwrap();
+        let message = self.end.inbox.recv_timeout(PATIENCE).expect("no packet is lost");
+        assert_eq!(message, number.to_le_bytes());
+        self.sent += 1;
+        for again in [Some(packet.clone()), self.passed.insert(number, packet)].iter().flatten() {
+            self.stream.write_all(&again.frame).unwrap();
+            self.replayed += 1;
+        }
+    }
+}
+
+fn node() -> Node {
+    Node::with(&["--rotation", "9s", "--rotation-overlap", "3s"])
+}
+
+/// Streams packets for all keys that are served, from before a change until the old key is gone.
+fn changed_under_load(link: &str) {
+    if !has(link) {
+        return;
+    }
+    let end = End::start();
+    let node = node();
+    // The keys of a fresh node are those of this rotation and the next.
+    let running = Running::start(&mut node.phix("run", &["--link", link]));
+    let nodes = [(node, running)];
+    let route = route(&nodes, &end);
+    let [(node, running)] = nodes;
+    let stream = TcpStream::connect(route[0].address).unwrap();
+    let (keys, passed) = (BTreeMap::new(), BTreeMap::new());
+    let (node, end) = (&node, &end);
+    let mut stream = Stream { node, route, stream, end, keys, passed, sent: 0, replayed: 0 };
+    // Begins in a rotation that the node was there for, before the overlap with the next.
+    let first = loop {
+        match clock() {
+            (number, since) if since < LENGTH - OVERLAP && key_path(node, number).exists() => {
+                break number;
+            }
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    let (mut early, mut late, mut says) = (0, 0, false);
+    loop {
+        says = !says;
+        let (number, since) = clock();
+        // A packet that is on its way while the keys change is one of the old key.
+        stream.pass(number, says);
+        if number == first && since > LENGTH - OVERLAP + MARGIN {
+            stream.pass(first + 1, says);
+            early += 1;
+        }
+        if number == first + 1 && since < OVERLAP - MARGIN {
+            stream.pass(first, says);
+            late += 1;
+        }
+        if number > first && since > OVERLAP + MARGIN {
+            break;
+        }
+    }
+    assert!(early > 10 && late > 10, "both keys were served on both sides: {early}, {late}");
+    // The old key is gone, with all that was known of it.
+    assert!(!key_path(node, first).exists());
+    assert!(!node.dir.join(format!("state/replay-{first}.journal")).exists());
+    assert!(node.dir.join(format!("state/replay-{}.journal", first + 1)).exists());
+    assert!(key_path(node, first + 2).exists(), "the next key can be announced");
+    let old = stream.passed.remove(&first).unwrap();
+    stream.stream.write_all(&old.frame).unwrap();
+    stream.pass(first + 1, true);
+    let (sent, replayed) = (stream.sent, stream.replayed);
+    let report = running.stop(Signal::TERM);
+    assert_eq!(row(&report, "received"), sent + replayed + 1, "{report}");
+    assert_eq!((row(&report, "sent on"), row(&report, "replay")), (sent, replayed), "{report}");
+    assert_eq!(row(&report, "dropped"), replayed + 1, "{report}");
+    assert!(report.contains(&format!("serving the keys of rotations {} and {first}\n", first + 1)));
+}
+
+#[test]
+fn keys_change_under_load_without_loss_over_epoll() {
+    changed_under_load("epoll");
+}
+
+#[test]
+fn keys_change_under_load_without_loss_over_io_uring() {
+    changed_under_load("io_uring");
+}
+
+#[test]
+fn a_topology_names_the_key_of_the_present_rotation() {
+    let nodes: [Node; 4] = std::array::from_fn(|_| Node::with(&["--rotation", "8760h"]));
+    let out = nodes[0].dir.join("topology.json");
+    for (number, node) in nodes.iter().enumerate() {
+        node.set("listen", &format!("\"127.0.0.1:{}\"", 40_001 + number));
+    }
+    let dirs = [("--layer1", 0), ("--layer2", 1), ("--layer3", 2), ("--gateway", 3)];
+    let mut args = vec!["topology", "--out", out.to_str().unwrap()];
+    args.extend(dirs.iter().flat_map(|&(flag, index)| [flag, nodes[index].path()]));
+    done(&phix(&args).output().unwrap());
+    let written = topology::load(&out).unwrap();
+    let number = written.metadata().key_rotation_id;
+    let secret = keyfile::read(&key_path(&nodes[0], number), KeyKind::Sphinx).unwrap();
+    let key = topology::PublicKey(KeyKind::Sphinx.public(&secret));
+    let mut written = written.form().node_details.values();
+    assert!(written.any(|node| node.sphinx_key == key), "the key of rotation {number}");
+    fs::remove_file(&out).unwrap();
+    nodes[2].set("rotation", "\"off\"");
+    refused(&mut phix(&args), &["the same `rotation`"]);
+    nodes[2].set("rotation", "\"8760h\"");
+    fs::remove_file(key_path(&nodes[2], number)).unwrap();
+    refused(&mut phix(&args), &["no key of the present rotation", "start the node"]);
+}
+
+#[test]
+fn an_overlap_that_does_not_fit_is_refused() {
+    let node = Node::new();
+    let args = ["--rotation", "10s", "--rotation-overlap", "4s"];
+    for command in ["run", "check-config"] {
+        refused(&mut node.phix(command, &args), &["rotation-overlap", "a third of rotation"]);
+    }
+}
