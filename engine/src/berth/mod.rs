@@ -14,16 +14,17 @@
 //! * Nothing is left behind. Once GONE stands on the door nobody can claim the berth, and the owner
 //!   waits for the end of a claim that came before.
 //!
-//! The tests run these through every order of events that the memory model allows, under loom.
+//! The models try the orders of events that the memory model allows.
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
+use core::sync::atomic::AtomicU64;
 
-use crate::atomic::{AtomicU64, Ordering, spin_loop};
+use crate::atomic::{Ordering, Word};
 
 /// The owner has less than a batch of its own to do.
 const WANTS: u64 = 1;
@@ -44,16 +45,16 @@ pub(crate) type Note = [u64; 2];
 /// The door and the notes of one shard.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Berth {
-    door: AtomicU64,
-    notes: Box<[[AtomicU64; 2]]>,
+pub(crate) struct Berth<W: Word = AtomicU64> {
+    door: W,
+    notes: Box<[[W; 2]]>,
 }
 
-impl Berth {
+impl<W: Word> Berth<W> {
     /// An empty berth with `places` for notes, whose owner wants nothing yet.
     pub(crate) fn new(places: usize) -> Self {
-        let note = |_| [AtomicU64::new(0), AtomicU64::new(0)];
-        Self { door: AtomicU64::new(0), notes: (0..places).map(note).collect() }
+        let note = |_| [W::new(0), W::new(0)];
+        Self { door: W::new(0), notes: (0..places).map(note).collect() }
     }
 
     /// The owner says whether it wants packets. To be called when that changes.
@@ -102,17 +103,22 @@ impl Berth {
     pub(crate) fn leave(&self) {
         self.door.fetch_or(GONE, Ordering::Relaxed);
         while self.door.load(Ordering::Relaxed) & CLAIMED != 0 {
-            spin_loop();
+            W::pause();
         }
     }
 
     /// A neighbour claims the berth. Nothing if the owner wants nothing, or if somebody else was
     /// here first.
-    pub(crate) fn claim(&self) -> Option<Claim<'_>> {
-        let free = |door: u64| door & (WANTS | CLAIMED | FULL | GONE) == WANTS;
-        let claim = |door: u64| free(door).then_some(door | CLAIMED);
-        let claimed = self.door.fetch_update(Ordering::Acquire, Ordering::Relaxed, claim);
-        claimed.ok().map(|_| Claim { berth: self, count: 0 })
+    pub(crate) fn claim(&self) -> Option<Claim<'_, W>> {
+        let mut door = self.door.load(Ordering::Relaxed);
+        while door & (WANTS | CLAIMED | FULL | GONE) == WANTS {
+            let claimed = door | CLAIMED;
+            match self.door.compare_exchange(door, claimed, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(Claim { berth: self, count: 0 }),
+                Err(other) => door = other,
+            }
+        }
+        None
     }
 }
 
@@ -120,12 +126,12 @@ impl Berth {
 /// nobody.
 #[derive(Debug)]
 #[must_use = "the owner may have to be woken"]
-pub(crate) struct Claim<'a> {
-    berth: &'a Berth,
+pub(crate) struct Claim<'a, W: Word = AtomicU64> {
+    berth: &'a Berth<W>,
     count: usize,
 }
 
-impl Claim<'_> {
+impl<W: Word> Claim<'_, W> {
     /// How many more notes there is room for.
     pub(crate) const fn room(&self) -> usize {
         self.berth.notes.len() - self.count
@@ -157,7 +163,7 @@ impl Claim<'_> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl<W: Word> Drop for Claim<'_, W> {
     fn drop(&mut self) {
         self.close();
     }

@@ -6,9 +6,12 @@ use alloc::vec::Vec;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Notify;
+use loom::sync::atomic::AtomicU64;
 use loom::thread;
 
-use super::*;
+use super::Berth;
+
+type Shared = Berth<AtomicU64>;
 
 /// What a descriptor for wake-ups does: a call is kept until the owner waits for it.
 type Bell = Arc<Notify>;
@@ -16,12 +19,12 @@ type Bell = Arc<Notify>;
 /// Two rooms for packets. Loom reports any two threads that use one without an order between them.
 struct Rooms([UnsafeCell<u64>; 2]);
 
-fn node() -> (Arc<Berth>, Bell) {
+fn node() -> (Arc<Shared>, Bell) {
     (Arc::new(Berth::new(2)), Arc::new(Notify::new()))
 }
 
 /// Leaves `notes`, as far as the berth can be claimed; says whether it could.
-fn give(berth: &Berth, bell: &Notify, notes: &[u64]) -> bool {
+fn give(berth: &Shared, bell: &Notify, notes: &[u64]) -> bool {
     let Some(mut claim) = berth.claim() else { return false };
     notes.iter().for_each(|&note| claim.put([note, note + 1]));
     if claim.end() {
@@ -30,7 +33,7 @@ fn give(berth: &Berth, bell: &Notify, notes: &[u64]) -> bool {
     true
 }
 
-fn take(berth: &Berth, into: &mut Vec<u64>) {
+fn take(berth: &Shared, into: &mut Vec<u64>) {
     berth.take(|[one, two]| {
         assert_eq!(two, one + 1, "a note is whole");
         into.push(one);
@@ -38,7 +41,7 @@ fn take(berth: &Berth, into: &mut Vec<u64>) {
 }
 
 /// The owner's part of a turn: waits unless something is there, then takes it.
-fn turn(berth: &Berth, bell: &Notify, into: &mut Vec<u64>) {
+fn turn(berth: &Shared, bell: &Notify, into: &mut Vec<u64>) {
     if berth.sleep() {
         bell.wait();
         berth.wake();

@@ -1,8 +1,9 @@
 //! What one thread sees of a berth; what several see is in `models`.
 
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 
-use super::*;
+use super::Berth;
 
 fn notes(berth: &Berth) -> Vec<u64> {
     let mut notes = Vec::new();
@@ -15,7 +16,7 @@ fn notes(berth: &Berth) -> Vec<u64> {
 
 #[test]
 fn a_berth_is_claimed_if_its_owner_wants_and_nothing_lies_there() {
-    let berth = Berth::new(4);
+    let berth = Berth::<AtomicU64>::new(4);
     assert!(berth.claim().is_none(), "nobody has asked");
     berth.want(true);
     let mut claim = berth.claim().unwrap();
@@ -39,7 +40,7 @@ fn a_berth_is_claimed_if_its_owner_wants_and_nothing_lies_there() {
 
 #[test]
 fn only_notes_wake_an_owner_and_only_one_who_sleeps() {
-    let berth = Berth::new(2);
+    let berth = Berth::<AtomicU64>::new(2);
     berth.want(true);
     assert!(berth.sleep());
     assert!(!berth.claim().unwrap().end(), "no note was left");
@@ -55,7 +56,7 @@ fn only_notes_wake_an_owner_and_only_one_who_sleeps() {
 
 #[test]
 fn a_claim_that_is_dropped_leaves_its_notes() {
-    let berth = Berth::new(2);
+    let berth = Berth::<AtomicU64>::new(2);
     berth.want(true);
     let mut claim = berth.claim().unwrap();
     claim.put([5, 6]);
