@@ -39,6 +39,7 @@ const PACKAGES: &[PackageRule] = &[
         &["phix-engine", "phix-io", "phix-sim", "phix-interop", "phix-client", "phix-node"],
         &[],
     ),
+    package("phix-runtimes", &["phix-engine", "phix-io"], &[]),
     package("xtask", &[], &[]),
 ];
 

@@ -79,16 +79,19 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// How long to wait: nothing means until something happens.
-    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 3], now: Time) -> Option<Span> {
+    /// The longest wait that everyone allows: the shard, the worker, and `others`.
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 3]) -> Wait {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
-        if !self.completed.is_empty() {
-            return Some(Span::ZERO);
-        }
-        match others.into_iter().map(until).fold(allowed.min(until(self.alarm)), Wait::min) {
-            Wait::No => Some(Span::ZERO),
-            Wait::Until(time) => Some(time.since(now)),
-            Wait::Forever => None,
-        }
+        let own = if self.completed.is_empty() { until(self.alarm) } else { Wait::No };
+        others.into_iter().map(until).fold(allowed.min(own), Wait::min)
+    }
+}
+
+/// A wait as a length of time; nothing means until something happens.
+pub(crate) fn span(wait: Wait, now: Time) -> Option<Span> {
+    match wait {
+        Wait::No => Some(Span::ZERO),
+        Wait::Until(time) => Some(time.since(now)),
+        Wait::Forever => None,
     }
 }

@@ -40,11 +40,12 @@ impl Inbox {
     }
 
     /// Sets how many packets it may hold this turn, at most [`READY_MAX`].
-    pub(crate) fn set_limit(&mut self, limit: usize) {
+    pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit.min(READY_MAX);
     }
 
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Arrival> + '_ {
+    /// Takes out all packets, in the order in which they were whole.
+    pub fn drain(&mut self) -> impl Iterator<Item = Arrival> + '_ {
         self.arrivals.drain(..)
     }
 

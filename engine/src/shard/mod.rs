@@ -89,6 +89,9 @@ pub struct Shard {
     bound_for: Box<[Option<PeerId>]>,
     egress: Egress,
     in_flight: usize,
+    /// Whether a next hop got as much as one send holds. The link may take more at once, and need
+    /// not say so.
+    cut_short: bool,
     counters: Counters,
     histograms: Histograms,
     random: ChaCha8Rng,
@@ -146,6 +149,7 @@ impl Shard {
             bound_for: vec![None; capacity].into_boxed_slice(),
             egress: Egress::new(capacity),
             in_flight: 0,
+            cut_short: false,
             counters: Counters::default(),
             histograms: Histograms::default(),
             random: ChaCha8Rng::from_seed(config.seed),
@@ -183,6 +187,7 @@ impl Shard {
     /// Turns the wheel to `now`, lets go of what has waited too long for its next hop, and hands
     /// over the rest, peer by peer, as much as the link has room for.
     pub fn depart(&mut self, now: Time, link: &mut impl Link) {
+        self.cut_short = false;
         self.turn_wheel(now);
         while let Some(slot) = self.egress.pop_expired(now) {
             self.drop_slot(slot, DropReason::PeerUnreachable);
@@ -218,7 +223,7 @@ impl Shard {
     /// When the shard must be stepped again at the latest.
     pub fn deadline(&self) -> Wait {
         let left = self.neighbours.as_ref().is_some_and(Neighbours::have_left_something);
-        if left || !self.ready.is_empty() {
+        if left || self.cut_short || !self.ready.is_empty() {
             return Wait::No;
         }
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);

@@ -15,7 +15,7 @@ use curve25519_dalek::montgomery::MontgomeryPoint;
 use phix_engine::counters::DropReason;
 use phix_engine::egress::NextHops;
 use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, PEERS_MAX, STRANGERS_MAX, TICK};
-use phix_engine::shard::{FinalHops, Keys, NodeKey};
+use phix_engine::shard::{FinalHops, Keys, NodeKey, Wait, turn};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
 use phix_engine::wire::geometry::{ALPHA, BETA};
@@ -32,6 +32,24 @@ fn forward(first: &NodeKey, delay: u64) -> Vec<u8> {
 
 fn dropped(rig: &Rig, reason: DropReason) -> u64 {
     rig.shard.counters().dropped(reason)
+}
+
+/// A link that sends at once has nothing to report later: the shard must come back by itself.
+#[test]
+fn what_one_send_does_not_hold_follows_at_once() {
+    let own = key(30, UNKNOWN);
+    let mut rig = mix(own.clone());
+    (0..100).for_each(|_| rig.link.incoming.extend(frame(&forward(&own, 50_000_000), UNKNOWN)));
+    rig.settle();
+    assert_eq!(rig.shard.held().delayed, 100);
+    rig.clock.0.set(Time::ZERO.after(Span::from_millis(60)));
+    let mut turns = 0;
+    while rig.shard.deadline() != Wait::Forever {
+        turn(&mut rig.shard, &mut rig.link, &mut rig.mailbox, &rig.clock).unwrap();
+        turns += 1;
+        assert!(turns < 10, "the shard waits for {:?}", rig.shard.held());
+    }
+    assert_eq!((rig.link.sent.len(), turns), (100, 2));
 }
 
 /// X25519 public keys are malleable: the top bit is ignored, and adding a point of small order

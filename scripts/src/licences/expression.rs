@@ -65,7 +65,8 @@ impl<'a> Parser<'a> {
             let exception = self.next()?;
             return Ok((self.allowed)(&format!("{name} WITH {exception}")));
         }
-        Ok((self.allowed)(name))
+        // `A+` leaves the choice between A and its later versions.
+        Ok((self.allowed)(name.strip_suffix('+').unwrap_or(name)))
     }
 }
 
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(met("C/A"), Ok(true));
         assert_eq!(met("A AND C"), Ok(false));
         assert_eq!(met("A AND B"), Ok(true));
+        assert_eq!((met("A+"), met("C+")), (Ok(true), Ok(false)));
     }
 
     #[test]

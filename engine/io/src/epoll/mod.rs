@@ -27,8 +27,9 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
-use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
+use crate::pace::{Hold, Pace, sleep};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
@@ -71,6 +72,7 @@ pub(crate) struct EpollLink {
     streams: Streams,
     gate: Gate,
     timers: Timers,
+    pace: Pace,
     events: Vec<Event>,
     buffer: Box<[u8]>,
     now: Time,
@@ -100,17 +102,26 @@ impl EpollLink {
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
+            pace: Pace::new(MonotonicClock.now()),
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; READ].into(),
             now: MonotonicClock.now(),
         })
     }
 
-    fn wait(&mut self, wait: Wait) -> io::Result<()> {
-        let wait = if self.round.is_empty() { wait } else { Wait::No };
+    /// Waits and takes in events. False if it is better not to look for any yet.
+    fn wait(&mut self, wait: Wait, room: usize) -> io::Result<bool> {
+        // With room for one packet no stream is read: its first byte may end one.
+        let wait = if self.round.is_empty() || room < 2 { wait } else { Wait::No };
         let patience = self.streams.patience.ends();
         let others = [self.peers.next_limit(), self.gate.opens(), patience];
-        let wait = self.timers.wait(wait, others, self.now);
+        let wait = self.timers.wait(wait, others);
+        match self.pace.hold(wait, self.now) {
+            Hold::None => {}
+            Hold::Until(time) => sleep(time.since(self.now)),
+            Hold::Skip => return Ok(false),
+        }
+        let wait = span(wait, MonotonicClock.now());
         let at_once = (wait == Some(Span::ZERO)).then(|| timespec(Span::ZERO));
         if let Some(wait) = wait.filter(|_| at_once.is_none()) {
             let once = Itimerspec { it_interval: timespec(Span::ZERO), it_value: timespec(wait) };
@@ -119,7 +130,7 @@ impl EpollLink {
         self.events.clear();
         let into = rustix::buffer::spare_capacity(&mut self.events);
         match epoll::wait(&self.epoll, into, at_once.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) | Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }
@@ -157,12 +168,16 @@ impl Link for EpollLink {
 
     fn receive(&mut self, mut intake: Intake<'_>, wait: Wait) -> io::Result<()> {
         self.now = MonotonicClock.now();
-        self.wait(wait)?;
+        if !self.wait(wait, intake.inbox.room())? {
+            return Ok(());
+        }
         self.now = MonotonicClock.now();
+        let received = intake.counters.received;
         for index in 0..self.events.len() {
             self.handle(self.events[index], &mut intake);
         }
         self.read_round(&mut intake);
+        self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }

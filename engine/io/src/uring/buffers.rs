@@ -15,7 +15,7 @@ use io_uring::types::BufRingEntry;
 /// Buffers per ring; a power of two.
 pub(super) const COUNT: u16 = 64;
 /// Bytes per buffer: about seven regular packets.
-const LEN: usize = 16 * 1024;
+pub(super) const LEN: usize = 16 * 1024;
 /// The only group of buffers that a ring has.
 pub(super) const GROUP: u16 = 0;
 
@@ -32,12 +32,6 @@ pub(super) struct Filled {
 }
 
 impl Filled {
-    /// The buffer that a completion names. To be called once per completion.
-    pub(super) fn new(id: u16, len: usize) -> Self {
-        assert!(id < COUNT && len <= LEN, "the kernel names a buffer that it was given");
-        Self { id, len }
-    }
-
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -48,8 +42,10 @@ impl Filled {
 pub(super) struct Buffers {
     entries: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
+    /// The buffers in the order in which they were offered, in a ring like the kernel's.
+    order: [u16; COUNT as usize],
+    head: u16,
     tail: u16,
-    offered: usize,
 }
 
 impl Buffers {
@@ -57,8 +53,9 @@ impl Buffers {
         let mut buffers = Self {
             entries: allocate(ENTRIES_LEN).cast(),
             memory: allocate(MEMORY_LEN),
+            order: [0; COUNT as usize],
+            head: 0,
             tail: 0,
-            offered: 0,
         };
         (0..COUNT).for_each(|id| buffers.offer(id));
         buffers
@@ -75,7 +72,7 @@ impl Buffers {
 
     /// How many buffers the kernel has.
     pub(super) const fn offered(&self) -> usize {
-        self.offered
+        self.tail.wrapping_sub(self.head) as usize
     }
 
     /// The bytes in a buffer, to be changed in place.
@@ -109,8 +106,8 @@ impl Buffers {
         entry.set_addr(address);
         entry.set_len(LEN as u32);
         entry.set_bid(id);
+        self.order[place] = id;
         self.tail = self.tail.wrapping_add(1);
-        self.offered += 1;
         self.publish();
     }
 
@@ -122,9 +119,18 @@ impl Buffers {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Takes note that the kernel filled a buffer.
-    pub(super) const fn taken(&mut self) {
-        self.offered -= 1;
+    /// The next buffer that the kernel has filled, of those that one completion is about: it takes
+    /// them in the order in which they were offered, and fills all but the last. `first` is what
+    /// the completion names, `left` are its bytes that no buffer has been taken for yet.
+    ///
+    /// # Panics
+    /// If the kernel names another one. What it writes to cannot be told then.
+    pub(super) fn taken(&mut self, first: Option<u16>, left: usize) -> Filled {
+        let id = self.order[usize::from(self.head % COUNT)];
+        let known = self.offered() > 0 && first.is_none_or(|first| first == id);
+        assert!(known, "the kernel takes buffers in the order in which it was given them");
+        self.head = self.head.wrapping_add(1);
+        Filled { id, len: left.min(LEN) }
     }
 }
 

@@ -27,12 +27,13 @@ use phix_engine::intake::Intake;
 use phix_engine::limits::{PEERS_MAX, SEND_MAX};
 use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
-use phix_engine::units::{Span, Time};
+use phix_engine::units::Time;
 
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
-use crate::line::{Close, Connections, Line, Parts, Timers};
+use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
+use crate::pace::{Hold, Pace};
 use crate::peers::{Ask, Peers};
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
@@ -112,6 +113,7 @@ pub(crate) struct UringLink {
     streams: Streams,
     gate: Gate,
     timers: Timers,
+    pace: Pace,
     broken: Option<io::Error>,
     now: Time,
 }
@@ -121,7 +123,7 @@ impl UringLink {
         // A connection that is being closed keeps its place for a moment beside the new one.
         let places = parts.connections_max + LEAVING_MAX + 2 * PEERS_MAX;
         Ok(Self {
-            ring: Ring::new(places)?,
+            ring: Ring::new(places, probe::bundles())?,
             listener: Some(parts.listener),
             accepting: false,
             wakers: parts.wakers,
@@ -141,6 +143,7 @@ impl UringLink {
             streams: Streams::default(),
             gate: Gate::default(),
             timers: Timers::default(),
+            pace: Pace::new(MonotonicClock.now()),
             broken: None,
             now: MonotonicClock.now(),
         })
@@ -174,10 +177,20 @@ impl UringLink {
         Ok(())
     }
 
-    fn wait(&self, wait: Wait) -> Option<Span> {
-        let wait = if self.pending.is_empty() { wait } else { Wait::No };
+    /// Hands operations over, waits, and takes in events. False if it is better not to look for
+    /// any yet.
+    fn enter(&mut self, wait: Wait, room: usize) -> io::Result<bool> {
+        let wait = if self.pending.is_empty() || room == 0 { wait } else { Wait::No };
         let others = [self.peers.next_limit(), self.gate.opens(), self.streams.patience.ends()];
-        self.timers.wait(wait, others, self.now)
+        let wait = self.timers.wait(wait, others);
+        match self.pace.hold(wait, self.now) {
+            Hold::None => self.ring.enter(span(wait, self.now))?,
+            Hold::Until(time) => {
+                self.ring.enter_held(time.since(self.now), span(wait, self.now))?;
+            }
+            Hold::Skip => return self.ring.hand_over().map(|()| false),
+        }
+        Ok(true)
     }
 
     fn handle(&mut self, event: Event, intake: &mut Intake<'_>) -> io::Result<()> {
@@ -255,9 +268,13 @@ impl Link for UringLink {
     fn receive(&mut self, mut intake: Intake<'_>, wait: Wait) -> io::Result<()> {
         self.now = MonotonicClock.now();
         self.arm()?;
-        self.ring.enter(self.wait(wait))?;
+        if !self.enter(wait, intake.inbox.room())? {
+            return self.handle_all(&mut intake);
+        }
         self.now = MonotonicClock.now();
+        let received = intake.counters.received;
         self.handle_all(&mut intake)?;
+        self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);
         self.expire(&mut intake)
     }

@@ -3,14 +3,18 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use phix_engine::units::Span;
 
+use super::buffers::{COUNT, LEN};
 use super::ring::{Op, Ring};
 use crate::error::words;
 use crate::slab::Slab;
 
+/// Buffers that the self-test of bundles fills at once.
+const BUNDLE: usize = 5;
 /// How long the kernel may take to hand over bytes that are there already.
 const LIMIT: Duration = Duration::from_millis(500);
 
@@ -41,7 +45,7 @@ impl From<Failure> for io::Error {
 
 /// Sets up a ring as the link does and sends bytes through a buffer ring, twice on one receive.
 pub(crate) fn self_test() -> Result<(), Failure> {
-    let mut ring = Ring::new(1)?;
+    let mut ring = Ring::new(1, false)?;
     round_trip(&mut ring).map_err(Failure::of("the io_uring self-test failed"))
 }
 
@@ -52,17 +56,42 @@ fn round_trip(ring: &mut Ring) -> io::Result<()> {
     for round in 0..2_u8 {
         let sent: Vec<u8> = (0..200).map(|byte| byte ^ round).collect();
         from.write_all(&sent)?;
-        if receive(ring, sent.len())? != sent {
-            return Err(io::Error::other("other bytes came than were sent"));
-        }
+        receive(ring, &sent)?;
     }
     Ok(())
 }
 
-fn receive(ring: &mut Ring, len: usize) -> io::Result<Vec<u8>> {
+/// Whether receives that fill several buffers at a time keep their bytes in order. Tried out once
+/// per process: kernels have had that wrong.
+pub(super) fn bundles() -> bool {
+    static KEPT: OnceLock<bool> = OnceLock::new();
+    let kept = || {
+        let mut ring = Ring::new(1, true).ok().filter(Ring::bundles)?;
+        bundled_round_trips(&mut ring).ok()
+    };
+    *KEPT.get_or_init(|| kept().is_some())
+}
+
+/// Sends more than a buffer holds, again and again. Buffers go back in another order each time, so
+/// that their numbers say nothing about the order in which they are filled.
+fn bundled_round_trips(ring: &mut Ring) -> io::Result<()> {
+    let (mut from, to) = UnixStream::pair()?;
+    let key = Slab::new(1).insert(()).expect("a new slab has room");
+    ring.receive(key, to.as_fd())?;
+    for round in 0..3 * usize::from(COUNT) / BUNDLE {
+        let len = BUNDLE * LEN - 100 * round;
+        let sent: Vec<u8> = (0..len).map(|at| (at / 7 * (round + 1)) as u8).collect();
+        from.write_all(&sent)?;
+        receive(ring, &sent)?;
+    }
+    Ok(())
+}
+
+/// Receives as many bytes as were sent, and compares them.
+fn receive(ring: &mut Ring, sent: &[u8]) -> io::Result<()> {
     let start = Instant::now();
-    let mut got = Vec::new();
-    while got.len() < len {
+    let (mut got, mut filled) = (Vec::new(), Vec::new());
+    while got.len() < sent.len() {
         if start.elapsed() > LIMIT {
             return Err(io::Error::from(io::ErrorKind::TimedOut));
         }
@@ -73,13 +102,14 @@ fn receive(ring: &mut Ring, len: usize) -> io::Result<Vec<u8>> {
             }
             event.result?;
             let none = || io::Error::other("no buffer was used");
-            let mut filled = event.filled.ok_or_else(none)?;
-            got.extend_from_slice(ring.buffers_mut().bytes_mut(&mut filled));
-            ring.buffers_mut().give_back(filled);
+            let mut one = event.filled.ok_or_else(none)?;
+            got.extend_from_slice(ring.buffers_mut().bytes_mut(&mut one));
+            filled.push(one);
             if !event.more {
                 return Err(io::Error::other("multishot receive ended by itself"));
             }
         }
     }
-    Ok(got)
+    filled.into_iter().rev().for_each(|one| ring.buffers_mut().give_back(one));
+    if got == sent { Ok(()) } else { Err(io::Error::other("other bytes came than were sent")) }
 }

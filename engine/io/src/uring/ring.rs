@@ -17,10 +17,16 @@ use super::buffers::{Buffers, Filled, GROUP};
 use super::message::Message;
 use super::probe::Failure;
 use crate::clock::MonotonicClock;
+use crate::pace::sleep;
 use crate::slab::Key;
 
 const ENTRIES: u32 = 512;
 const COMPLETIONS: u32 = 4096;
+
+/// Events that end a wait early.
+const MANY: usize = 64;
+/// Longer than any wait.
+const FOREVER: Span = Span::from_millis(1 << 40);
 
 /// How long the kernel may take to end operations that it is told to end.
 pub(super) const END_LIMIT: Span = Span::from_millis(2_000);
@@ -61,12 +67,24 @@ pub(super) struct Event {
     pub(super) message: Option<Box<Message>>,
 }
 
+/// What a completion says beyond its first buffer.
+#[derive(Clone, Copy)]
+struct Bundle {
+    key: Key,
+    left: usize,
+    more: bool,
+}
+
 /// A ring with its buffers and what is lent to the kernel.
 pub(super) struct Ring {
     ring: IoUring,
     buffers: Buffers,
     held: Box<[Option<Box<Message>>]>,
     reaped: VecDeque<cqueue::Entry>,
+    /// The rest of a completion that is about several buffers.
+    bundle: Option<Bundle>,
+    /// Whether one completion may be about several buffers.
+    bundles: bool,
     under_way: usize,
     given_up: bool,
 }
@@ -78,19 +96,30 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring for keys whose places are below `places`.
-    pub(super) fn new(places: usize) -> Result<Self, Failure> {
+    /// A ring for keys whose places are below `places`. With `bundles` one receive may fill several
+    /// buffers, if the kernel says that it can do so.
+    pub(super) fn new(places: usize, bundles: bool) -> Result<Self, Failure> {
         let ring = build().map_err(Failure::of("io_uring_setup was refused"))?;
-        Self::with(ring, places)
+        Self::with(ring, places, bundles)
     }
 
-    fn with(ring: IoUring, places: usize) -> Result<Self, Failure> {
+    fn with(ring: IoUring, places: usize, bundles: bool) -> Result<Self, Failure> {
+        let bundles = bundles && ring.params().is_feature_recvsend_bundle();
         let buffers = Buffers::new();
         let what = "io_uring_register of a buffer ring, which Linux has since 5.19, was refused";
         buffers.register(&ring).map_err(Failure::of(what))?;
         let held = (0..places).map(|_| None).collect();
         let reaped = VecDeque::with_capacity(COMPLETIONS as usize);
-        Ok(Self { ring, buffers, held, reaped, under_way: 0, given_up: false })
+        Ok(Self {
+            ring,
+            buffers,
+            held,
+            reaped,
+            bundle: None,
+            bundles,
+            under_way: 0,
+            given_up: false,
+        })
     }
 
     /// Accepts connections until told otherwise.
@@ -107,7 +136,11 @@ impl Ring {
 
     /// Receives into the ring's buffers until there is none left or the stream ends.
     pub(super) fn receive(&mut self, key: Key, from: BorrowedFd<'_>) -> io::Result<()> {
-        let receive = opcode::RecvMulti::new(raw(from), GROUP).build();
+        let receive = if self.bundles {
+            opcode::RecvMultiBundle::new(raw(from), GROUP).build()
+        } else {
+            opcode::RecvMulti::new(raw(from), GROUP).build()
+        };
         self.push(receive, Op::Receive, key)
     }
 
@@ -154,9 +187,7 @@ impl Ring {
             _ if !self.ring.completion().is_empty() => self.submit(),
             None => self.ring.submitter().submit_and_wait(1).map(drop),
             Some(wait) => {
-                let nanos = wait.as_nanos();
-                let seconds = nanos / 1_000_000_000;
-                let timespec = Timespec::new().sec(seconds).nsec((nanos % 1_000_000_000) as u32);
+                let timespec = timespec(wait);
                 let args = SubmitArgs::new().timespec(&timespec);
                 self.ring.submitter().submit_with_args(1, &args).map(drop)
             }
@@ -164,8 +195,41 @@ impl Ring {
         self.settle(result)
     }
 
+    /// Like [`Ring::enter`], but nothing ends the wait before `hold` is over, save many events.
+    pub(super) fn enter_held(&mut self, hold: Span, wait: Option<Span>) -> io::Result<()> {
+        if !self.ring.params().is_feature_min_timeout() {
+            self.hand_over()?;
+            sleep(hold);
+            return self.enter(
+                wait.map(|wait| Span::from_nanos(wait.as_nanos().saturating_sub(hold.as_nanos()))),
+            );
+        }
+        // Operations that end as soon as they are handed over are no reason to wake up.
+        let begun = self.ring.submission().len();
+        let many = begun + self.ring.completion().len() + MANY;
+        let timespec = timespec(wait.unwrap_or(FOREVER).max(hold));
+        let micros = u32::try_from(hold.as_nanos() / 1_000).unwrap_or(u32::MAX);
+        let args = SubmitArgs::new().timespec(&timespec).min_wait_usec(micros);
+        let result = self.ring.submitter().submit_with_args(many, &args).map(drop);
+        self.settle(result)
+    }
+
+    /// Hands all operations over and lets nothing else happen.
+    pub(super) fn hand_over(&mut self) -> io::Result<()> {
+        let count = self.ring.submission().len() as u32;
+        if count == 0 {
+            return Ok(());
+        }
+        // SAFETY: the call has no argument, so that the kernel reads nothing but the queue.
+        let result = unsafe { self.ring.submitter().enter::<()>(count, 0, 0, None) };
+        self.settle(result.map(drop))
+    }
+
     /// The next event that [`Ring::enter`] brought.
     pub(super) fn next(&mut self) -> Option<Event> {
+        if let Some(bundle) = self.bundle.take() {
+            return Some(self.unbundle(bundle, None));
+        }
         let entry = self.reaped.pop_front()?;
         let (tag, key) = Key::unpack(entry.user_data());
         let op = Op::ALL.into_iter().find(|&op| op as u8 == tag).expect("a tag that was given");
@@ -175,17 +239,34 @@ impl Ring {
         if !more {
             self.under_way -= 1;
         }
-        let filled = cqueue::buffer_select(entry.flags()).map(|id| {
-            self.buffers.taken();
-            Filled::new(id, result.as_ref().copied().unwrap_or(0))
-        });
+        if let (Some(first), Ok(left)) = (cqueue::buffer_select(entry.flags()), &result) {
+            return Some(self.unbundle(Bundle { key, left: *left, more }, Some(first)));
+        }
         let accepted = (op == Op::Accept && code >= 0).then(|| {
             // SAFETY: a successful accept hands a new descriptor to us alone, once.
             unsafe { OwnedFd::from_raw_fd(code) }
         });
         let lent = matches!(op, Op::Connect | Op::Send);
         let message = if lent { self.held[key.index()].take() } else { None };
-        Some(Event { op, key, result, more, accepted, filled, message })
+        Some(Event { op, key, result, more, accepted, filled: None, message })
+    }
+
+    /// The event of one buffer; those that follow it are events of their own.
+    fn unbundle(&mut self, bundle: Bundle, first: Option<u16>) -> Event {
+        let Bundle { key, left, more } = bundle;
+        let filled = self.buffers.taken(first, left);
+        let len = filled.len();
+        let rest = left - len;
+        self.bundle = (rest > 0).then_some(Bundle { key, left: rest, more });
+        Event {
+            op: Op::Receive,
+            key,
+            result: Ok(len),
+            more: more || rest > 0,
+            accepted: None,
+            filled: Some(filled),
+            message: None,
+        }
     }
 
     /// Ends all operations and throws their events away, for `limit` at most. True if the kernel
@@ -211,6 +292,10 @@ impl Ring {
             self.given_up = entered.is_err() || now >= end;
         }
         false
+    }
+
+    pub(super) const fn bundles(&self) -> bool {
+        self.bundles
     }
 
     pub(super) const fn buffers(&self) -> &Buffers {
@@ -293,6 +378,11 @@ fn build() -> io::Result<IoUring> {
     }
 }
 
+fn timespec(span: Span) -> Timespec {
+    let nanos = span.as_nanos();
+    Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32)
+}
+
 fn raw(fd: BorrowedFd<'_>) -> Fd {
     Fd(fd.as_raw_fd())
 }
@@ -308,7 +398,7 @@ mod tests {
 
     /// A ring, unless this machine has none, which the tests of the links say aloud.
     fn ring() -> Option<Ring> {
-        super::super::self_test().is_ok().then(|| Ring::new(1).unwrap())
+        super::super::self_test().is_ok().then(|| Ring::new(1, false).unwrap())
     }
 
     #[test]
@@ -344,7 +434,7 @@ mod tests {
         let buffers = Buffers::new();
         let ring = build().unwrap();
         buffers.register(&ring).unwrap();
-        let error = io::Error::from(Ring::with(ring, 1).unwrap_err()).to_string();
+        let error = io::Error::from(Ring::with(ring, 1, false).unwrap_err()).to_string();
         assert!(error.contains("buffer ring") && error.contains("refused ("), "{error}");
     }
 }

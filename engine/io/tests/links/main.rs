@@ -7,5 +7,6 @@ mod forwarding;
 mod next_hops;
 mod noise;
 mod patience;
+mod relay;
 mod shards;
 mod stopping;
