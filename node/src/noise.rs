@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgMatches, Command};
@@ -166,7 +166,7 @@ pub fn write(nodes: impl IntoIterator<Item = (IpAddr, PublicKey)>) -> Result<Str
 ///
 /// # Errors
 /// If the file is there and not right.
-pub(crate) fn load(path: &PathBuf) -> Result<Option<NoiseKey>, keyfile::KeyFileError> {
+pub(crate) fn load(path: &Path) -> Result<Option<NoiseKey>, keyfile::KeyFileError> {
     match keyfile::read(path, KeyKind::Noise) {
         Ok(secret) => Ok(Some(NoiseKey::new(phix_engine::secret::NodeSecret::from_bytes(*secret)))),
         Err(error) if error.is_missing() => Ok(None),

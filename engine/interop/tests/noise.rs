@@ -19,11 +19,11 @@ use phix_engine::wire::address;
 use phix_engine::wire::frame::{FRAME_HEADER_MAX, FrameHeader, FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
 use phix_io::noise::{Noise, NoiseKey, Pattern, Plain};
-use phix_io::{LinkChoice, Refuse, Server, ServerConfig};
+use phix_io::{LinkChoice, PeerLimits, Refuse, Server, ServerConfig};
 use sphinx_packet::crypto::PrivateKey;
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
-use sphinx_packet::{ProcessedPacketData, SphinxPacket, SphinxPacketBuilder};
+use sphinx_packet::{ProcessedPacketData, SphinxPacketBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -71,6 +71,7 @@ fn node(link: LinkChoice, pattern: NoisePattern) -> Server {
         link,
         source: Some(host(OURS, pattern)),
         connections_max: 16,
+        peers: PeerLimits::default(),
         noise,
         drain: Duration::from_secs(1),
         shard: Config {
@@ -146,8 +147,8 @@ async fn through(link: LinkChoice, pattern: NoisePattern) {
 }
 
 fn run(pattern: NoisePattern) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     // Over whichever links this machine has; phix-io's own tests say aloud which those are.
     let mut links = vec![LinkChoice::Epoll];
     links.extend(phix_io::plan(LinkChoice::Uring).is_ok().then_some(LinkChoice::Uring));
