@@ -66,8 +66,19 @@ pub struct Store {
 struct Disk {
     dir: PathBuf,
     /// Held for as long as the directory is in use.
-    _lock: File,
+    _lock: Lock,
     saver: Saver,
+}
+
+/// A locked file, unlocked when it is dropped: closing it is not enough where a process that is
+/// just being started has a copy of the descriptor.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A lock that cannot be given back goes with the last copy of its descriptor.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Store {
@@ -91,7 +102,7 @@ impl Store {
             TryLockError::Error(error) => cannot(error),
         })?;
         let saver = Saver::start(say).map_err(cannot)?;
-        let disk = Disk { dir: dir.to_owned(), _lock: lock, saver };
+        let disk = Disk { dir: dir.to_owned(), _lock: Lock(lock), saver };
         Ok(Self { disk: Some(disk), say })
     }
 

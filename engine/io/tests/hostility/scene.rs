@@ -19,7 +19,7 @@ use crate::common::{Built, assert_balance, assert_same, config, links, several, 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// A server, and one honest peer on each side of it.
 pub(crate) struct Scene {
