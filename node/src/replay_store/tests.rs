@@ -149,12 +149,13 @@ fn a_store_remembers_in_a_larger_filter_and_for_one_key() {
         assert!(sink.remember(&filter, &marks));
     }
     assert_eq!(store.close(), 0, "all is saved");
+    drop(store);
     let store = open();
     let filter = store.filter(NUMBER, &secret(1), 1_000_000).unwrap();
     for tag in &tags {
         assert_eq!(filter.check_and_set(tag), Verdict::Seen);
     }
-    store.close();
+    drop(store);
     let other = open().filter(NUMBER, &secret(2), 1_000_000).err().map(|fault| fault.to_string());
     assert!(other.is_some_and(|text| text.contains("belongs to another Sphinx key")));
     let store = open();
@@ -182,7 +183,7 @@ fn two_stores_cannot_share_a_directory() {
     let first = Store::open(Some(dir.path()), |_| {}).unwrap();
     let second = Store::open(Some(dir.path()), |_| {}).err().unwrap().to_string();
     assert!(second.starts_with("another node uses the directory"), "{second}");
-    first.close();
+    drop(first);
     Store::open(Some(dir.path()), |_| {}).unwrap();
 }
 
