@@ -91,11 +91,6 @@ const KINDS: &[Kind] = &[
         what: "connections not made or refused because the other node's Noise key is not known",
         remedy: "see that the file of Noise keys is current, or allow plain connections",
     },
-    Kind {
-        count: |counters| counters.replay_unsaved,
-        what: "packets that would pass again after a restart, as their marks found no room",
-        remedy: "the disk of the node's state is too slow or full; see to it before a restart",
-    },
 ];
 
 #[derive(Clone, Copy, Debug, Default)]

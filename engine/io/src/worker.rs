@@ -133,6 +133,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Closes all connections and drops everything.
     fn end(&mut self, how: Close) -> usize {
+        // What a turn that failed took in comes before the neighbours' packets, which take its room.
+        self.shard.ingest(MonotonicClock.now());
         self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {

@@ -179,6 +179,9 @@ impl Shard {
     pub fn step(&mut self, now: Time, sink: &mut impl Sink) -> bool {
         let due = self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty());
         if due {
+            // A deadline reaches as far as the wheel does from its last turn, and a shard that had
+            // nothing to do did not turn it.
+            self.turn_wheel(now);
             self.run_batch(now, sink);
         }
         due
@@ -196,11 +199,13 @@ impl Shard {
             let Some((peer, address)) = self.egress.rotate() else { return };
             let room = link.room(peer, address, now);
             let mut packets = Outgoing::new();
-            while packets.len() < room.min(packets.capacity()) {
+            let most = room.min(packets.capacity());
+            while packets.len() < most {
                 let Some(slot) = self.egress.pop(peer) else { break };
                 self.histograms.lateness.note(now.since(self.wheel.deadline(&slot)));
                 packets.push(slot);
             }
+            self.cut_short |= most > 0 && packets.len() == most;
             if !packets.is_empty() {
                 self.egress.reached(peer);
                 self.in_flight += packets.len();

@@ -97,9 +97,10 @@ impl Shard {
     /// What the link may wait for, told to the neighbours as well. [`Shard::rise`] ends it.
     pub(super) fn rest(&mut self) -> Wait {
         let wait = self.deadline();
+        let has_room = self.has_room();
         let Some(neighbours) = &mut self.neighbours else { return wait };
         if wait != Wait::No {
-            neighbours.say(true);
+            neighbours.say(has_room);
         }
         neighbours.asleep = wait != Wait::No && neighbours.own().sleep();
         if neighbours.asleep { wait } else { Wait::No }
@@ -117,8 +118,9 @@ impl Shard {
 
     /// Leaves packets with neighbours that have time, as long as there are two batches or more.
     pub fn share(&mut self, link: &mut impl Link) {
+        let has_room = self.has_room();
         if let Some(neighbours) = &mut self.neighbours {
-            neighbours.say(self.ready.len() <= self.batch);
+            neighbours.say(has_room && self.ready.len() <= self.batch);
         }
         while self.ready.len() >= 2 * self.batch
             && let Some(neighbours) = &self.neighbours
@@ -151,6 +153,12 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// Whether there is a slot for whatever a neighbour may leave.
+    fn has_room(&self) -> bool {
+        let free = self.pool.free_by_size();
+        PacketSize::ALL.iter().all(|&size| free[size.index()] >= self.pool.cells(size))
     }
 
     /// Takes what neighbours have left.

@@ -47,6 +47,8 @@ fn what_one_send_does_not_hold_follows_at_once() {
     while rig.shard.deadline() != Wait::Forever {
         turn(&mut rig.shard, &mut rig.link, &mut rig.mailbox, &rig.clock).unwrap();
         turns += 1;
+        let held = rig.shard.held();
+        assert!(held.queued == 0 || rig.shard.deadline() == Wait::No, "{held:?} wait");
         assert!(turns < 10, "the shard waits for {:?}", rig.shard.held());
     }
     assert_eq!((rig.link.sent.len(), turns), (100, 2));
@@ -55,6 +57,18 @@ fn what_one_send_does_not_hold_follows_at_once() {
 /// X25519 public keys are malleable: the top bit is ignored, and adding a point of small order
 /// does not change the shared secret. The header's MAC does not cover alpha, so such a variant
 /// opens; it must count as the packet it was made from.
+#[test]
+fn a_full_batch_after_a_long_rest_waits_for_its_delays() {
+    let own = key(36, UNKNOWN);
+    let mut rig = mix(own.clone());
+    rig.at(Time::ZERO.after(Span::from_millis(60_000)));
+    (0..16).for_each(|_| rig.link.incoming.extend(frame(&forward(&own, 50_000_000), UNKNOWN)));
+    rig.settle();
+    assert_eq!((rig.shard.held().delayed, rig.link.sent.len()), (16, 0));
+    rig.at(Time::ZERO.after(Span::from_millis(60_060)));
+    assert_eq!(rig.link.sent.len(), 16);
+}
+
 #[test]
 fn alpha_variants_are_one_packet() {
     let own = key(1, UNKNOWN);
