@@ -133,7 +133,7 @@ impl<L: Line, S: Sink> Worker<L, S> {
 
     /// Closes all connections and drops everything.
     fn end(&mut self, how: Close) -> usize {
-        // What a turn that failed took in comes before the neighbours' packets, which take its room.
+        // What a turn that failed took in goes before the neighbours' packets, which need room.
         self.shard.ingest(MonotonicClock.now());
         self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());

@@ -113,6 +113,7 @@ fn who_leaves_leaves_nothing_behind() {
 
 /// The berth alone orders the uses of what the notes stand for.
 #[test]
+#[expect(clippy::arc_with_non_send_sync, reason = "the model finds out whether that is right")]
 fn notes_order_what_they_are_about() {
     loom::model(|| {
         let (berth, bell) = node();

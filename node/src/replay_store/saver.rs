@@ -121,6 +121,9 @@ impl Loop {
             thread::park_timeout(EVERY);
             self.round();
         }
+        // The shards have ended: what their rings hold is all there will be, whatever waits.
+        let shared = Arc::clone(&self.shared);
+        shared.empty_rings(&mut lock(&shared.journals));
         self.round()
     }
 

@@ -99,32 +99,41 @@ impl Keeper {
             let died = || Fault::broken("the thread that makes filters has panicked.");
             self.open.insert(number, thread.join().unwrap_or_else(|_| Err(died()))?);
         }
+        // What one of them cannot have, a place for a new key, the others may not need: an old key
+        // goes in its time also where the disk is full.
+        let mut all = Ok(());
         for action in plan(self.schedule, now, &self.state()?) {
-            match action {
-                Action::Make(number) => self.keyring.make(number)?,
-                Action::Open(number) => {
-                    let thread = thread::Builder::new().name("phix-filter".into());
-                    let thread = thread.spawn(self.opener(number)).map_err(|error| {
-                        Fault::refused(format!("there is no thread to be had ({error})."))
-                    })?;
-                    self.opening = Some((number, thread));
-                }
-                Action::Serve(serving) => {
-                    server.set_keys(self.keys(serving));
-                    self.serving = Some(serving);
-                    (self.say)(self.words(serving));
-                }
-                Action::Close(number) => {
-                    self.open.remove(&number);
-                    self.store.pause(number);
-                }
-                // The key goes first: a journal without its key harms nobody, but a key without
-                // its journal would let packets pass again.
-                Action::Retire(number) => {
-                    self.keyring.destroy(number)?;
-                    self.open.remove(&number);
-                    self.store.forget(number)?;
-                }
+            let one = self.carry_out(action, server);
+            all = all.and(one);
+        }
+        all
+    }
+
+    fn carry_out(&mut self, action: Action, server: &Server) -> Result<(), Fault> {
+        match action {
+            Action::Make(number) => self.keyring.make(number)?,
+            Action::Open(number) => {
+                let thread = thread::Builder::new().name("phix-filter".into());
+                let thread = thread.spawn(self.opener(number)).map_err(|error| {
+                    Fault::refused(format!("there is no thread to be had ({error})."))
+                })?;
+                self.opening = Some((number, thread));
+            }
+            Action::Serve(serving) => {
+                server.set_keys(self.keys(serving));
+                self.serving = Some(serving);
+                (self.say)(self.words(serving));
+            }
+            Action::Close(number) => {
+                self.open.remove(&number);
+                self.store.pause(number);
+            }
+            // The key goes first: a journal without its key harms nobody, but a key without its
+            // journal would let packets pass again.
+            Action::Retire(number) => {
+                self.keyring.destroy(number)?;
+                self.open.remove(&number);
+                self.store.forget(number)?;
             }
         }
         Ok(())

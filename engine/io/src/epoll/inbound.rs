@@ -48,16 +48,17 @@ impl EpollLink {
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) {
         let Some(pass) = self.sources.admit(&fd, intake.counters) else { return };
+        // Before anyone makes place for it.
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
+            intake.counters.plain_refused += 1;
+            return;
+        };
         if self.inbound.is_full() {
             let (all, ours) = (progress(&self.inbound), in_round(&self.inbound));
             if let Some(key) = self.streams.patience.idlest(self.now, all, ours) {
                 self.close_one(key, End::Overdue, intake);
             }
         }
-        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
-            intake.counters.plain_refused += 1;
-            return;
-        };
         let inbound = Inbound { fd, stream, in_round: false, hung_up: false };
         let Ok(key) = self.inbound.insert(inbound) else {
             intake.counters.refused += 1;

@@ -47,6 +47,11 @@ impl UringLink {
 
     fn admit(&mut self, fd: OwnedFd, intake: &mut Intake<'_>) -> io::Result<()> {
         let Some(pass) = self.sources.admit(&fd, intake.counters) else { return Ok(()) };
+        // Before anyone makes place for it.
+        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
+            intake.counters.plain_refused += 1;
+            return Ok(());
+        };
         if self.inbound == self.inbound_max {
             let (all, ours) =
                 (progress(&self.connections), held_up(&self.connections, &self.pending));
@@ -59,10 +64,6 @@ impl UringLink {
             intake.counters.refused += 1;
             return Ok(());
         }
-        let Some(stream) = self.streams.open(pass, &self.voices.noise, self.now) else {
-            intake.counters.plain_refused += 1;
-            return Ok(());
-        };
         let role = Role::In { stream: Box::new(stream) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
         let Ok(key) = self.connections.insert(connection) else {
