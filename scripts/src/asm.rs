@@ -46,6 +46,8 @@ fn compile(root: &Path) -> Result<(), String> {
         .args(["rustc", "--quiet", "--profile", "asm", "--package", "phix-engine", "--lib", "--"])
         .args(["-C", "symbol-mangling-version=v0", "--emit", &emit])
         .current_dir(root)
+        // The listing lies below the root, and what cargo takes for built must lie beside it.
+        .env_remove("CARGO_TARGET_DIR")
         .status()
         .map_err(|error| format!("cannot run cargo: {error}"))?;
     if status.success() { Ok(()) } else { Err("the engine does not compile".to_owned()) }

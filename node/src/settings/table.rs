@@ -134,14 +134,15 @@ settings! {
     /// Take the packets per second that you expect times the seconds for which the key is used:
     /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped too, and
     /// counted as replay_filter_full. It takes 4 bytes of memory for each packet at once, 200 MB
-    /// for 50000000, and up to 8 bytes on disk (see state-dir). A larger number takes effect when
+    /// for 50000000, and 8 bytes or more on disk (see state-dir). A larger number takes effect when
     /// the node is started again, and what it remembers stays.
     "replay-capacity" replay_capacity: Count<1_000, 100_000_000_000> = "50000000";
 
     /// Directory in which the node keeps what it must still know after a restart: the packets that
-    /// it has seen, up to 8 bytes for each of replay-capacity. What a killed node loses is less
-    /// than a second old. Two nodes cannot share one. A relative path starts at the directory of
-    /// the configuration file. With "none", packets that passed before a restart can pass again.
+    /// it has seen, 8 bytes for each, and up to 40 where only few come in a second. What a killed
+    /// node loses is less than a second old. Two nodes cannot share one. A relative path starts at
+    /// the directory of the configuration file. With "none", packets that passed before a restart
+    /// can pass again.
     "state-dir" state_dir: Or<Nothing, PathBuf> = "state";
 
     /// How long one Sphinx key is used, before the next one takes its place. All nodes of a network
