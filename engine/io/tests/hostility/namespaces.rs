@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phix_engine::counters::DropReason;
 use phix_engine::wire::geometry::PacketSize;
@@ -151,7 +151,7 @@ fn inside() {
             let peers: Vec<Process> =
                 (0..PEERS).map(|_| there.peer(server.address(), &half[..1000])).collect();
             until(server, "accepted", |counters| counters.accepted >= PEERS as u64);
-            probe_until_full(scene);
+            until_full(scene);
             there.vanish();
             // Their slots come back when their time for a packet is over.
             until(server, "given up", |counters| counters.truncated == PEERS as u64);
@@ -171,26 +171,16 @@ fn inside() {
     );
 }
 
-/// Sends single packets until one finds no slot: the peers then hold all of them.
-fn probe_until_full(scene: &Scene) {
-    let full = || scene.server.counters().dropped(DropReason::PoolEmpty) > 0;
-    let mut probe = connect_from([127, 9, 9, 7], &scene.server).unwrap();
-    for number in 1.. {
-        assert!(number < 2_000, "the peers hold no slots");
-        probe.write_all(&stream(&scene.packets(1))).unwrap();
-        until(&scene.server, "probed", |counters| counters.received == number);
-        scene.hop.arrived();
-        // What the peers sent may take its time on a busy machine.
-        std::thread::sleep(Duration::from_millis(5));
-        if full() {
-            until(&scene.server, "all gone", |counters| {
-                counters.received == counters.forwarded + counters.dropped_total()
-            });
-            break;
-        }
-    }
-    while scene.server.held().total() > 0 {
+/// Waits until the peers hold all slots, and sees a packet that finds none. A packet that came
+/// before could have the slot that one of them needs.
+fn until_full(scene: &Scene) {
+    let free = || scene.server.observer().shards()[0].gauges.pool_free;
+    let begin = Instant::now();
+    while free() != [0; PacketSize::ALL.len()] {
+        assert!(begin.elapsed() < Duration::from_secs(8), "the peers hold no slots: {:?}", free());
         std::thread::sleep(Duration::from_millis(1));
     }
-    scene.hop.arrived();
+    let mut probe = connect_from([127, 9, 9, 7], &scene.server).unwrap();
+    probe.write_all(&stream(&scene.packets(1))).unwrap();
+    until(&scene.server, "no slot", |counters| counters.dropped(DropReason::PoolEmpty) == 1);
 }
