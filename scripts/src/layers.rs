@@ -30,10 +30,15 @@ const fn package(
 const PACKAGES: &[PackageRule] = &[
     package("phix-engine", &[], &[]),
     package("phix-io", &["phix-engine"], &[]),
+    package("phix-proto", &["phix-engine"], &[]),
     package("phix-sim", &["phix-engine"], &[]),
-    package("phix-interop", &["phix-engine"], &["phix-io", "phix-client", "phix-node"]),
-    package("phix-client", &["phix-engine", "phix-io"], &[]),
-    package("phix-node", &["phix-engine", "phix-io", "phix-client"], &[]),
+    package(
+        "phix-interop",
+        &["phix-engine"],
+        &["phix-proto", "phix-io", "phix-client", "phix-node"],
+    ),
+    package("phix-client", &["phix-engine", "phix-proto", "phix-io"], &[]),
+    package("phix-node", &["phix-engine", "phix-proto", "phix-io", "phix-client"], &[]),
     package(
         "phix-bench",
         &["phix-engine", "phix-io", "phix-sim", "phix-interop", "phix-client", "phix-node"],

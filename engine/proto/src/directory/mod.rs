@@ -1,0 +1,1 @@
+//! What a directory answers, and what nodes tell it.

@@ -1,0 +1,1 @@
+//! What clients and gateways say to each other over a WebSocket.

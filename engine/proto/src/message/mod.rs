@@ -1,0 +1,1 @@
+//! The layers between an application's message and the payload of a Sphinx packet.
