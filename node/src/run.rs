@@ -17,8 +17,8 @@ use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
 use crate::rotation::Keeper;
-use crate::settings::Settings;
-use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
+use crate::settings::{Role, Settings};
+use crate::{check, directory, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -52,8 +52,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let place = Place::given(matches)?;
     // First of all, so that no core dump can hold the keys.
     machine::prepare();
-    let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
+    if settings.role == Role::Directory {
+        return directory::start::run(&place);
+    }
+    let keys = keys::load(&place.keys_dir())?;
     check::memory(settings)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))

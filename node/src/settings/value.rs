@@ -226,6 +226,8 @@ choice! {
     Role {
         /// Takes packets in, delays them, sends them on.
         Mix = "mix",
+        /// Tells nodes and clients which nodes there are and what each does.
+        Directory = "directory",
     }
 }
 
@@ -334,6 +336,6 @@ mod tests {
     #[test]
     fn alternatives_read_as_a_sentence() {
         assert_eq!(LinkChoice::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
-        assert_eq!(Role::allowed(), "\"mix\"");
+        assert_eq!(Role::allowed(), "\"mix\" or \"directory\"");
     }
 }
