@@ -128,7 +128,7 @@ impl<P> Outbox<P> {
     /// The parcel whose turn it is: one to be sent again, or else the first of the next lane.
     pub(super) fn next(&mut self) -> Option<(Key, &P)> {
         let key = self.next_again().or_else(|| self.next_fresh())?;
-        Some((key, &self.flights[&key].parcel))
+        self.flights.get(&key).map(|flight| (key, &flight.parcel))
     }
 
     fn next_again(&mut self) -> Option<Key> {
@@ -156,23 +156,37 @@ impl<P> Outbox<P> {
         None
     }
 
-    /// A parcel that [`Outbox::next`] gave cannot be sent now; it goes to the end of its lane.
-    pub(super) fn put_off(&mut self, key: Key) {
-        let Some(flight) = self.flights.get(&key) else { return };
-        let queue = self.lanes.entry(flight.lane).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(flight.lane);
+    /// A parcel that [`Outbox::next`] gave was not sent after all; it has another turn soon.
+    pub(super) fn put_back(&mut self, key: Key) {
+        if self.flights.get(&key).is_some_and(|flight| flight.deadline.is_none()) {
+            self.again.push_back(key);
         }
-        queue.push_back(key);
     }
 
-    /// The parcel has left; without an acknowledgement until `deadline` it will be sent again.
-    pub(super) fn sent(&mut self, key: Key, deadline: Time) {
-        if let Some(flight) = self.flights.get_mut(&key) {
-            flight.sends += 1;
-            flight.deadline = Some(deadline);
-            self.deadlines.push(Reverse((deadline, key)));
-        }
+    /// How many of the parcels that are not under way are of a kind.
+    pub(super) fn count_waiting(&self, kind: impl Fn(&P) -> bool) -> usize {
+        let waiting = self.flights.values().filter(|flight| flight.deadline.is_none());
+        waiting.filter(|flight| kind(&flight.parcel)).count()
+    }
+
+    /// The parcel of this identifier.
+    pub(super) fn parcel(&self, key: &Key) -> Option<&P> {
+        self.flights.get(key).map(|flight| &flight.parcel)
+    }
+
+    /// The message that a parcel belongs to.
+    pub(super) fn message_of(&self, key: &Key) -> Option<MessageId> {
+        self.flights.get(key).map(|flight| flight.message)
+    }
+
+    /// The parcel has left; without an acknowledgement until `deadline` it will be sent again. How
+    /// often it has left by now.
+    pub(super) fn sent(&mut self, key: Key, deadline: Time) -> u32 {
+        let Some(flight) = self.flights.get_mut(&key) else { return 0 };
+        flight.sends += 1;
+        flight.deadline = Some(deadline);
+        self.deadlines.push(Reverse((deadline, key)));
+        flight.sends
     }
 
     /// The parcel has arrived. Says if that was the last one of its message.
@@ -340,11 +354,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_waits_at_the_end_of_its_lane() {
+    fn what_is_put_back_has_another_turn_unless_it_is_under_way() {
         let mut outbox = outbox(None);
-        post(&mut outbox, 1, 0..2);
+        post(&mut outbox, 1, 0..3);
         let (first, _) = outbox.next().unwrap();
-        outbox.put_off(first);
-        assert_eq!(order(&mut outbox), [1, 0]);
+        let (second, _) = outbox.next().unwrap();
+        assert_eq!(outbox.count_waiting(|&number| number < 2), 2);
+        outbox.sent(second, at(100));
+        assert_eq!(outbox.count_waiting(|&number| number < 2), 1);
+        outbox.put_back(first);
+        outbox.put_back(second);
+        assert_eq!(order(&mut outbox), [0, 2]);
     }
 }
