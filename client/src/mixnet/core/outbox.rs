@@ -33,7 +33,6 @@ pub enum Lane {
 struct Flight<P> {
     parcel: P,
     message: MessageId,
-    lane: Lane,
     sends: u32,
     /// When it is sent again. Nothing while it waits for its turn.
     deadline: Option<Time>,
@@ -112,7 +111,7 @@ impl<P> Outbox<P> {
         }
         let mut count = 0;
         for (key, parcel) in parcels {
-            let flight = Flight { parcel, message, lane, sends: 0, deadline: None };
+            let flight = Flight { parcel, message, sends: 0, deadline: None };
             let before = self.flights.insert(key, flight);
             assert!(before.is_none(), "identifiers of parcels are drawn to be unused");
             queue.push_back(key);
