@@ -44,7 +44,7 @@ fn changed_binary_messages_are_refused() {
         assert!(Forward::open(&key(), &mut sealed.clone()[..len]).is_err(), "{len} bytes");
     }
     let other = SharedKey::from_bytes([4; 32]);
-    assert_eq!(Forward::open(&other, &mut sealed.clone()), Err(BinaryError::NotSealed));
+    assert_eq!(Forward::open(&other, &mut { sealed }), Err(BinaryError::NotSealed));
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl Fragment {
     /// # Errors
     /// If there are too few of them, or the header contradicts itself.
     pub fn parse(bytes: &[u8]) -> Result<Self, FragmentError> {
-        let (&head, _) = bytes.split_first_chunk::<UNLINKED_HEADER>().ok_or(FragmentError::Short)?;
+        let (&head, _) =
+            bytes.split_first_chunk::<UNLINKED_HEADER>().ok_or(FragmentError::Short)?;
         let [a, b, c, d, total, position, linked] = head;
         let set = flagged([a, b, c, d]).ok_or(FragmentError::Header)?;
         if position == 0 || position > total {

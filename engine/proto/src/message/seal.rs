@@ -19,6 +19,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::keys::random;
+use crate::kdf::hkdf;
 
 /// Bytes in front of the fragment that say which key it is under.
 pub const KEY_PART: usize = 32;
@@ -65,10 +66,9 @@ impl fmt::Debug for ReplyKey {
 
 /// Encrypts or decrypts `data` under the key that two parties share.
 pub(super) fn apply_shared(shared: &[u8; 32], data: &mut [u8]) {
-    let long = crate::kdf::hkdf(&[], shared, &[]);
-    let mut key = Zeroizing::new([0; 16]);
-    key.copy_from_slice(&long[..16]);
-    apply(&key, &[0; 16], data);
+    let derived = hkdf(&[], shared, &[]);
+    let key = derived.first_chunk().expect("a key is the front of what HKDF gives");
+    apply(key, &[0; 16], data);
 }
 
 /// What the key `own` shares with whoever has the private key of `other`.

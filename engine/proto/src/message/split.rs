@@ -105,8 +105,7 @@ impl Plan {
 
     fn padded_len(&self) -> usize {
         let links = 2 * (self.sets - 1);
-        self.fragments() * (self.room - UNLINKED_HEADER)
-            - links * (LINKED_HEADER - UNLINKED_HEADER)
+        self.fragments() * (self.room - UNLINKED_HEADER) - links * (LINKED_HEADER - UNLINKED_HEADER)
     }
 }
 
