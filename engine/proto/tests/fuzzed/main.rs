@@ -1,13 +1,18 @@
-//! Seeded random input for everything that reads what strangers send; every run of the tests has
-//! these bodies driven.
+//! The bodies of the fuzz targets for what clients, gateways and directories say, driven by seeded
+//! random input, so that every run of the tests has them compiled and run. `engine/fuzz` has them,
+//! too.
 
 mod directory;
+mod gateway_binary;
+mod gateway_text;
+#[path = "../../../tests/fuzzed/input.rs"]
+mod input;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 /// Calls `target` on `count` inputs of up to `longest` bytes; prints the seed of one that fails.
-fn drive(target: fn(&[u8]), count: u64, longest: usize) {
+fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
     struct Seed(u64);
     impl Drop for Seed {
         fn drop(&mut self) {
@@ -34,4 +39,20 @@ fn registrations_are_refused_or_right() {
 #[test]
 fn answers_are_refused_or_right() {
     drive(directory::answers, 3_000, 96);
+}
+
+#[test]
+fn binary_messages_are_read_or_refused() {
+    let mut seen = gateway_binary::Seen::default();
+    drive(|data| gateway_binary::observe(data, &mut seen), 4_000, 120);
+    println!("{seen:?}");
+    assert!(seen.read > 100 && seen.refused > 100, "random input is worth what it reaches");
+}
+
+#[test]
+fn text_messages_are_read_or_refused() {
+    let mut seen = gateway_text::Seen::default();
+    drive(|data| gateway_text::observe(data, &mut seen), 20_000, 60);
+    println!("{seen:?}");
+    assert!(seen.read > 1_000 && seen.refused > 1_000, "random input is worth what it reaches");
 }
