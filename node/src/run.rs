@@ -9,6 +9,7 @@ use phix_client::topology::PublicKey;
 use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
+use crate::announce::{self, Announcer};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::faults::Faults;
@@ -80,7 +81,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     }
     notify::tell("READY=1");
     let interval = settings.status_interval.get().map(|span| span.get());
-    let failed = watch(&server, &stop, keeper.as_mut(), interval);
+    let announcer = announce::run::start(&place, &keys, server.address())?;
+    let duties = Duties { keeper: keeper.as_mut(), announcer: announcer.as_ref(), place: &place };
+    let failed = watch(&server, &stop, duties, interval);
+    drop(announcer);
     notify::tell("STOPPING=1");
     shown.leave();
     let stopped = server.stop();
@@ -125,15 +129,25 @@ fn first_line(
     )
 }
 
+/// What a running node sees to besides its packets.
+struct Duties<'a> {
+    /// Changes the keys, if they change.
+    keeper: Option<&'a mut Keeper>,
+    /// Deals with a directory, if there is one.
+    announcer: Option<&'a Announcer>,
+    place: &'a Place,
+}
+
 /// Waits until the node is told to stop, or breaks, and has the keys changed when it is time; says
 /// why it broke.
 fn watch(
     server: &Server,
     stop: &phix_io::StopSignal,
-    mut keeper: Option<&mut Keeper>,
+    mut duties: Duties<'_>,
     interval: Option<Duration>,
 ) -> Option<String> {
     let mut faults = Faults::default();
+    let mut told = announce::run::Told::default();
     let mut next = interval.map(|interval| Instant::now() + interval);
     loop {
         if stop.wait(WATCH) {
@@ -142,8 +156,11 @@ fn watch(
         if let Some(what) = server.failed() {
             return Some(what);
         }
-        if let Some(keeper) = &mut keeper {
+        if let Some(keeper) = &mut duties.keeper {
             keeper.tick(rotation::now(), server);
+        }
+        if let Some(news) = duties.announcer.and_then(Announcer::news) {
+            told.take(&news, duties.place, server);
         }
         let now = Instant::now();
         faults.look(&server.counters(), now).into_iter().for_each(say);

@@ -320,7 +320,9 @@ mod tests {
         store.register(&some_registration()).unwrap();
         let file = path.join(GATEWAY);
         let good = fs::read_to_string(&file).unwrap();
-        for bad in ["", "{}", &good[..good.len() - 3], &good.replace("\":1", "\":2"), &good.to_uppercase()] {
+        for bad in
+            ["", "{}", &good[..good.len() - 3], &good.replace("\":1", "\":2"), &good.to_uppercase()]
+        {
             fs::write(&file, bad).unwrap();
             assert!(matches!(store.registration(), Err(StoreError::Corrupt(_))), "{bad}");
         }

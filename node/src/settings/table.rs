@@ -8,7 +8,8 @@ use phix_io::LinkChoice;
 
 use super::Setting;
 use super::value::{
-    Any, Auto, Count, Crypto, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role, Span, Value,
+    Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role,
+    Span, Value,
 };
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
@@ -55,6 +56,12 @@ settings! {
     /// behind NAT, in a container, or where it listens on all addresses. `phix-node topology`
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
+
+    /// The directory with which this node registers, and from which it learns the other nodes, their
+    /// Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any that
+    /// speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops names a
+    /// file. "none" means that the files below say it all.
+    "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
     /// the directory of the configuration file.

@@ -92,8 +92,7 @@ impl World {
             let gateway = KeyKind::Identity.public(&[GATEWAY; 32]);
             let own = keys.recipient(gateway).unwrap();
             let own_rng = ChaCha20Rng::seed_from_u64(rng.random());
-            let core =
-                Core::new(settings, keys, own, topology(1), PORTABLE, own_rng, Time::ZERO);
+            let core = Core::new(settings, keys, own, topology(1), PORTABLE, own_rng, Time::ZERO);
             Member {
                 core,
                 received: Vec::new(),
