@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use phix_io::Server;
-use phix_proto::directory::nodes::{Role, SupportedRoles};
+use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
 
 use super::{Announcer, Describer, News, Offer, words};
 use crate::cli::say;
@@ -13,19 +13,23 @@ use crate::keys::NodeKeys;
 use crate::place::Place;
 use crate::settings::NoiseUse;
 
-/// Announces the node at `place`, which listens on `address`, if it has a directory.
+/// Announces the node at `place`, which listens on `address`, and for clients on `clients`, if it
+/// has a directory.
 ///
 /// # Errors
-/// If it cannot say where it is, or has no identity, or the system gives no thread.
+/// If it cannot say where it is, or the system gives no thread.
 pub fn start(
     place: &Place,
     keys: &NodeKeys,
     address: SocketAddr,
+    clients: Option<SocketAddr>,
 ) -> Result<Option<Announcer>, Fault> {
     let Some(directory) = place.settings.directory.clone().get() else { return Ok(None) };
     let address = place.settings.announce.get().unwrap_or(address);
-    let roles = SupportedRoles { mixnode: true, ..SupportedRoles::default() };
-    let offer = Offer { roles, ..Offer::default() };
+    let entry = clients.map(|on| Entry { hostname: None, ws_port: on.port(), wss_port: None });
+    let roles =
+        SupportedRoles { mixnode: true, entry: entry.is_some(), ..SupportedRoles::default() };
+    let offer = Offer { roles, entry, ..Offer::default() };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
     Announcer::start(directory.url(), source, describer, say).map(Some)

@@ -107,7 +107,8 @@ fn the_next_key_takes_its_place_with_the_rotation() {
 fn a_restart_changes_no_answer() {
     let dir = tempfile::tempdir().unwrap();
     let before = desk(dir.path(), BEGIN);
-    let nodes: Vec<_> = (1..=9).map(|n| (register(&before, n, BEGIN), u32::from(n % 4 + 1))).collect();
+    let nodes: Vec<_> =
+        (1..=9).map(|n| (register(&before, n, BEGIN), u32::from(n % 4 + 1))).collect();
     probe(&before, &nodes);
     before.turn(BEGIN).unwrap();
     let (old, answers) = (before.snapshot(), network(&before.snapshot()));

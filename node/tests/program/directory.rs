@@ -63,8 +63,16 @@ fn start_node(n: u8, directory: SocketAddr) -> (Node, Running) {
     let (listen, entry) = (format!("{ip}:0"), format!("{ip}:0"));
     let url = format!("http://{directory}");
     let node = Node::with(&[
-        "--listen", &listen, "--source", &ip, "--directory", &url, "--entry", &entry,
-        "--free-bandwidth", "true",
+        "--listen",
+        &listen,
+        "--source",
+        &ip,
+        "--directory",
+        &url,
+        "--entry",
+        &entry,
+        "--free-bandwidth",
+        "true",
     ]);
     let running = Running::start(&mut node.phix("run", &[]));
     (node, running)
