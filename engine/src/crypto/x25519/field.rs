@@ -111,10 +111,19 @@ pub(super) fn wipe<L: Lanes>(factors: &mut [Factor<L>]) {
     optimization_barrier(factors);
 }
 
-/// Steps to x^(p - 2): square the latest power so many times, then multiply with an earlier one.
-/// The powers are, in order, those of x, x^2, and one per step. Bernstein's chain, from the
+/// Powers that the arithmetic takes.
+#[derive(Clone, Copy)]
+pub(super) enum Chain {
+    /// p - 2, which makes inverses (Fermat).
+    Inverse,
+    /// (p - 5) / 8 = 2^252 - 3, which makes roots of inverses.
+    InverseRoot,
+}
+
+/// Steps to x^(2^250 - 1): square the latest power so many times, then multiply with an earlier
+/// one. The powers are, in order, those of x, x^2, and one per step. Bernstein's chain, from the
 /// reference code of "Curve25519: new Diffie-Hellman speed records" (PKC 2006).
-const INVERSION: [(u32, usize); 11] = [
+const STEPS: [(u32, usize); 10] = [
     (2, 0),   // 9
     (0, 1),   // 11
     (1, 2),   // 2^5 - 1
@@ -125,21 +134,32 @@ const INVERSION: [(u32, usize); 11] = [
     (50, 8),  // 2^100 - 1
     (100, 9), // 2^200 - 1
     (50, 8),  // 2^250 - 1
-    (5, 3),   // 2^255 - 21
 ];
 
-/// `1 / x`, and 0 for 0 (Fermat).
+impl Chain {
+    /// The step after [`STEPS`].
+    const fn last(self) -> (u32, usize) {
+        match self {
+            Self::Inverse => (5, 3),
+            Self::InverseRoot => (2, 0),
+        }
+    }
+}
+
+/// `x` to a power, and 0 for 0.
 #[inline(always)]
-pub(super) fn invert<F: Field>(x: &Factor<F::Lanes>) -> Factor<F::Lanes> {
-    let mut powers = [*x; 2 + INVERSION.len()];
+pub(super) fn power<F: Field>(x: &Factor<F::Lanes>, chain: Chain) -> Factor<F::Lanes> {
+    let mut powers = [*x; 2 + STEPS.len()];
     let mut latest = F::carry(F::square(x));
     powers[1] = latest;
-    for (i, (squarings, other)) in INVERSION.into_iter().enumerate() {
+    for (i, (squarings, other)) in STEPS.into_iter().chain([chain.last()]).enumerate() {
         for _ in 0..squarings {
             latest = F::carry(F::square(&latest));
         }
         latest = product::<F>(&latest, &powers[other]);
-        powers[2 + i] = latest;
+        if let Some(power) = powers.get_mut(2 + i) {
+            *power = latest;
+        }
     }
     wipe(&mut powers);
     latest
