@@ -61,12 +61,21 @@ fn ladders(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
 fn combs(points: &mut Multiples) {
-    points.prepare(LANES, |points, rows| {
-        if points.len() > SHORT {
-            comb::prepare::<Ifma<Zmm>>(points, rows)
-        } else {
-            comb::prepare::<Ifma<Ymm>>(points, rows)
+    points.prepare(2, LANES, |points, rows| {
+        if points.len() > LANES + SHORT {
+            return comb::prepare::<Ifma<Zmm>, 2>(points, rows);
         }
+        let (full, rest) =
+            points.split_at(if points.len() > SHORT { points.len().min(LANES) } else { 0 });
+        let (first, second) = rows.split_at_mut(full.len().div_ceil(LANES));
+        let mut plain = 0;
+        if !full.is_empty() {
+            plain = comb::prepare::<Ifma<Zmm>, 1>(full, first);
+        }
+        if !rest.is_empty() {
+            plain |= comb::prepare::<Ifma<Ymm>, 1>(rest, second) << full.len();
+        }
+        plain
     });
 }
 

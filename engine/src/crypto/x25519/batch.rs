@@ -1,6 +1,6 @@
 //! Any number of multiplications on vectors of a fixed width.
 
-use super::field::{Chain, Factor, Field, Wide, power, product, wipe};
+use super::field::{Chain, Factor, Field, Wide, powers, product, wipe};
 use super::ladder::Ladder;
 use super::lanes::Lanes;
 use super::words;
@@ -109,7 +109,7 @@ fn divide<F: Field>(numerators: &mut [Factor<F::Lanes>], denominators: &mut [Fac
         *before = all;
         all = product::<F>(&all, denominator);
     }
-    let mut inverse = power::<F>(&all, Chain::Inverse);
+    let [mut inverse] = powers::<F, 1>(&[all], Chain::Inverse);
     for ((before, numerator), denominator) in
         before.iter().zip(numerators).zip(denominators.iter()).rev()
     {

@@ -14,7 +14,7 @@
 
 use zeroize::optimization_barrier;
 
-use super::edwards::{self, Completed, Point, Summand};
+use super::edwards::{Completed, Coordinates, Encoded, Point};
 use super::field::{Factor, Field, Wide};
 use super::lanes::{LANES_MAX, Lanes};
 use super::words;
@@ -41,12 +41,31 @@ const WORD: u64 = u64::MAX >> 1;
 /// section 4.1), but for its highest bit, in words of 63 bits.
 const ORDER: [u64; TEETH] = [0x5812_631a_5cf5_d3ed, 0x29bd_f3bd_45ef_39ac, 0, 0];
 
-/// Writes the sums of the points with the u-coordinates `points` to `rows`; lanes whose u is not on
-/// the curve or is 0, one bit each.
+/// Writes the sums of `N` vectors of points, with the u-coordinates `points`, to `rows`, one of
+/// them per vector; lanes whose u is not on the curve or is 0, one bit each.
 #[inline(always)]
-pub(super) fn prepare<F: Field>(points: &[[u8; 32]], rows: &mut [Row; ROWS]) -> u64 {
-    let u = words::to_limbs(words::gather(points));
-    let (point, strangers) = edwards::decode::<F>(u);
+pub(super) fn prepare<F: Field, const N: usize>(
+    points: &[[u8; 32]],
+    rows: &mut [[Row; ROWS]],
+) -> u64 {
+    let width = F::Lanes::WIDTH;
+    let mut all = [Encoded::new::<F>(words::to_limbs(words::gather(points))); N];
+    for (encoded, points) in all.iter_mut().zip(points.chunks(width)).skip(1) {
+        *encoded = Encoded::new::<F>(words::to_limbs(words::gather(points)));
+    }
+    let candidates = Encoded::candidates::<F, N>(&all);
+    let mut plain = 0;
+    for (i, ((encoded, candidate), rows)) in all.iter().zip(&candidates).zip(rows).enumerate() {
+        let (point, strangers) = encoded.decode::<F>(candidate);
+        sums::<F>(&point, rows);
+        plain |= F::Lanes::mask_bits(strangers) << (i * width);
+    }
+    plain
+}
+
+/// Writes the sums of one vector of points.
+#[inline(always)]
+fn sums<F: Field>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
     let mut tooth = point.double::<F>();
     for _ in 1..3 {
         tooth = tooth.point::<F>().double::<F>();
@@ -75,7 +94,6 @@ pub(super) fn prepare<F: Field>(points: &[[u8; 32]], rows: &mut [Row; ROWS]) -> 
             limb.store(&mut row.0);
         }
     }
-    F::Lanes::mask_bits(strangers)
 }
 
 /// Numerators and denominators of `scalars` times the points whose sums are in `rows`.
@@ -99,10 +117,10 @@ pub(super) fn multiply<F: Field>(
 /// The last column, whose sign is always positive.
 #[inline(always)]
 fn first<F: Field>(signs: &[F::Lanes; TEETH], rows: &[Row; ROWS]) -> Point<F::Lanes> {
-    let sum = select::<F>(signs, rows, COLUMNS - 1);
-    let (plus, minus) = (Wide(sum.plus.0), Wide(sum.minus.0));
+    let sum = Selected::new(signs, rows, COLUMNS - 1);
+    let (plus, minus) = (Wide(sum.plus().0), Wide(sum.minus().0));
     // All coordinates twice.
-    Point { x: plus.biased::<F>().minus(&minus), y: plus.plus(&minus), z: Wide(sum.z.0) }
+    Point { x: plus.biased::<F>().minus(&minus), y: plus.plus(&minus), z: Wide(sum.z().0) }
 }
 
 /// Twice `point`, and the sum of a column.
@@ -115,39 +133,55 @@ fn add<F: Field>(
 ) -> Completed<F::Lanes> {
     let twice = point.double::<F>().summand::<F>();
     let negative = bit(signs[TEETH - 1], column);
-    twice.add::<F>(&select::<F>(signs, rows, column), negative)
+    twice.add::<F>(&Selected::new(signs, rows, column), negative)
 }
 
 /// The sum of a column, its sign left aside.
-#[inline(always)]
-fn select<F: Field>(
-    signs: &[F::Lanes; TEETH],
-    rows: &[Row; ROWS],
-    column: usize,
-) -> Summand<F::Lanes> {
-    let masks = [bit(signs[0], column), bit(signs[1], column), bit(signs[2], column)];
-    Summand {
-        plus: factor::<F>(masks, rows, 0),
-        minus: factor::<F>(masks, rows, 5),
-        z: factor::<F>(masks, rows, 10),
-        t: factor::<F>(masks, rows, 15),
+struct Selected<'a, L: Lanes> {
+    masks: [L::Mask; TEETH - 1],
+    rows: &'a [Row; ROWS],
+}
+
+impl<'a, L: Lanes> Selected<'a, L> {
+    #[inline(always)]
+    fn new(signs: &[L; TEETH], rows: &'a [Row; ROWS], column: usize) -> Self {
+        let masks = [bit(signs[0], column), bit(signs[1], column), bit(signs[2], column)];
+        Self { masks, rows }
+    }
+
+    /// Five limbs, from row `at` of each sum on.
+    #[inline(always)]
+    fn factor(&self, at: usize) -> Factor<L> {
+        Factor([
+            limb(self.masks, self.rows, at),
+            limb(self.masks, self.rows, at + 1),
+            limb(self.masks, self.rows, at + 2),
+            limb(self.masks, self.rows, at + 3),
+            limb(self.masks, self.rows, at + 4),
+        ])
     }
 }
 
-/// Five limbs of the sum that the masks name, from row `at` of each sum on.
-#[inline(always)]
-fn factor<F: Field>(
-    masks: [<F::Lanes as Lanes>::Mask; TEETH - 1],
-    rows: &[Row; ROWS],
-    at: usize,
-) -> Factor<F::Lanes> {
-    Factor([
-        limb::<F::Lanes>(masks, rows, at),
-        limb::<F::Lanes>(masks, rows, at + 1),
-        limb::<F::Lanes>(masks, rows, at + 2),
-        limb::<F::Lanes>(masks, rows, at + 3),
-        limb::<F::Lanes>(masks, rows, at + 4),
-    ])
+impl<L: Lanes> Coordinates<L> for Selected<'_, L> {
+    #[inline(always)]
+    fn plus(&self) -> Factor<L> {
+        self.factor(0)
+    }
+
+    #[inline(always)]
+    fn minus(&self) -> Factor<L> {
+        self.factor(5)
+    }
+
+    #[inline(always)]
+    fn z(&self) -> Factor<L> {
+        self.factor(10)
+    }
+
+    #[inline(always)]
+    fn t(&self) -> Factor<L> {
+        self.factor(15)
+    }
 }
 
 /// Row `at` of the sum that the masks name: a tree of selections.

@@ -11,7 +11,7 @@
 //!
 //! Only for fields whose products are non-negative and may be carried without a bias.
 
-use super::field::{Chain, Factor, Field, Wide, power};
+use super::field::{Chain, Factor, Field, Wide, powers, product};
 use super::lanes::Lanes;
 use super::words;
 
@@ -42,6 +42,14 @@ pub(super) struct Summand<L> {
     pub(super) t: Factor<L>,
 }
 
+/// The second of an addition, coordinate by coordinate; see [`Summand`].
+pub(super) trait Coordinates<L> {
+    fn plus(&self) -> Factor<L>;
+    fn minus(&self) -> Factor<L>;
+    fn z(&self) -> Factor<L>;
+    fn t(&self) -> Factor<L>;
+}
+
 /// 2d, where d = -121665 / 121666.
 const TWO_D: [u64; 5] =
     [0x69b9426b2f159, 0x35050762add7a, 0x3cf44c0038052, 0x6738cc7407977, 0x2406d9dc56dff];
@@ -67,26 +75,56 @@ fn constant<F: Field>(limbs: [u64; 5]) -> Factor<F::Lanes> {
     F::carry(Wide(splat).biased::<F>())
 }
 
-/// The points with these u-coordinates, five limbs each, and the lanes whose u is not on the curve
-/// or is 0; what stands in those lanes has no meaning.
-#[inline(always)]
-pub(super) fn decode<F: Field>(u: [F::Lanes; 5]) -> (Point<F::Lanes>, <F::Lanes as Lanes>::Mask) {
-    let one = Wide::<F::Lanes>::small(1);
-    let wide = Wide(u).biased::<F>();
-    let u = F::carry(wide);
-    let a = F::carry(Wide::small(A).biased::<F>());
-    // v^2 = u (u (u + A) + 1).
-    let sum = F::carry(F::mul_biased(&u, &a).plus(&F::square(&u)).plus(&one));
-    let square = F::carry(F::mul_biased(&sum, &u));
-    // For a square q, q^((p - 1) / 4) is 1 or -1, so one of two candidates is a root of 1 / q.
-    let root = power::<F>(&square, Chain::InverseRoot);
-    let other = F::carry(F::mul_biased(&root, &constant::<F>(ROOT_OF_MINUS_1)));
-    let root = Factor::select(is_not_root_of::<F>(&square, &root), &root, &other);
-    let strangers = is_not_root_of::<F>(&square, &root);
-    // x = scale * u / v.
-    let x = F::carry(F::mul_biased(&F::carry(F::mul_biased(&root, &u)), &constant::<F>(SCALE)));
-    let z = F::carry(wide.plus(&one));
-    (Point { x: F::mul(&x, &z), y: wide.minus(&one), z: Wide(z.0) }, strangers)
+/// u-coordinates of which the points are to be found.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded<L> {
+    /// u, biased.
+    wide: Wide<L>,
+    u: Factor<L>,
+    /// v^2, which is a square if u is on the curve.
+    square: Factor<L>,
+}
+
+impl<L: Lanes> Encoded<L> {
+    /// Those with these limbs.
+    #[inline(always)]
+    pub(super) fn new<F: Field<Lanes = L>>(limbs: [L; 5]) -> Self {
+        let wide = Wide(limbs).biased::<F>();
+        let u = F::carry(wide);
+        // v^2 = u (u (u + A) + 1).
+        let a = F::carry(Wide::small(A).biased::<F>());
+        let sum = F::mul_biased(&u, &a).plus(&F::square(&u)).plus(&Wide::small(1));
+        Self { wide, u, square: product::<F>(&F::carry(sum), &u) }
+    }
+
+    /// A candidate for [`Encoded::decode`]. The longest part of the work, in which several vectors
+    /// go side by side.
+    #[inline(always)]
+    pub(super) fn candidates<F: Field<Lanes = L>, const N: usize>(
+        all: &[Self; N],
+    ) -> [Factor<L>; N] {
+        let mut squares = [all[0].square; N];
+        for (square, encoded) in squares.iter_mut().zip(all) {
+            *square = encoded.square;
+        }
+        powers::<F, N>(&squares, Chain::InverseRoot)
+    }
+
+    /// The points, and the lanes whose u is not on the curve or is 0; what stands in those lanes
+    /// has no meaning.
+    #[inline(always)]
+    pub(super) fn decode<F: Field<Lanes = L>>(&self, candidate: &Factor<L>) -> (Point<L>, L::Mask) {
+        // For a square q, q^((p - 1) / 4) is 1 or -1, so one of two candidates is a root of 1 / q.
+        let other = product::<F>(candidate, &constant::<F>(ROOT_OF_MINUS_1));
+        let wrong = is_not_root_of::<F>(&self.square, candidate);
+        let root = Factor::select(wrong, candidate, &other);
+        let strangers = is_not_root_of::<F>(&self.square, &root);
+        // x = scale * u / v.
+        let x = product::<F>(&product::<F>(&root, &self.u), &constant::<F>(SCALE));
+        let one = Wide::small(1);
+        let z = F::carry(self.wide.plus(&one));
+        (Point { x: F::mul(&x, &z), y: self.wide.minus(&one), z: Wide(z.0) }, strangers)
+    }
 }
 
 /// Lanes in which `root^2 * square` is not 1.
@@ -161,17 +199,22 @@ impl<L: Lanes> Summand<L> {
         }
     }
 
-    /// This point plus `second`, or minus it in the lanes of `negative`.
+    /// This point plus the one that `second` gives the coordinates of, or minus it in the lanes of
+    /// `negative`. Each coordinate is asked for where it is needed, so that none has to wait in
+    /// memory.
     #[inline(always)]
     pub(super) fn add<F: Field<Lanes = L>>(
         &self,
-        second: &Self,
+        second: &impl Coordinates<L>,
         negative: L::Mask,
     ) -> Completed<L> {
-        let plus = Factor::select(negative, &second.plus, &second.minus);
-        let minus = Factor::select(negative, &second.minus, &second.plus);
-        let [e, h] = self.e_and_h::<F>(&plus, &minus);
-        let [sum, difference] = self.f_and_g::<F>(second);
+        let (plus, minus) = (second.plus(), second.minus());
+        let aa = F::mul(&self.minus, &Factor::select(negative, &minus, &plus));
+        let bb = F::mul_biased(&self.plus, &Factor::select(negative, &plus, &minus));
+        let (e, h) = (F::carry(bb.minus(&aa)), F::carry(bb.plus(&aa)));
+        let cc = F::mul(&self.t, &second.t());
+        let dd = F::mul_biased(&self.z, &second.z());
+        let (sum, difference) = (F::carry(dd.plus(&cc)), F::carry(dd.minus(&cc)));
         Completed {
             e,
             f: Factor::select(negative, &difference, &sum),

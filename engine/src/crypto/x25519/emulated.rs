@@ -26,7 +26,13 @@ pub(super) fn again() -> Again {
 }
 
 fn prepare(points: &mut Multiples) {
-    points.prepare(8, comb::prepare::<Ifma<Emulated<8, true>>>);
+    points.prepare(2, 8, |points, rows| {
+        if points.len() > 8 {
+            comb::prepare::<Ifma<Emulated<8, true>>, 2>(points, rows)
+        } else {
+            comb::prepare::<Ifma<Emulated<8, true>>, 1>(points, rows)
+        }
+    });
 }
 
 fn multiply(scalars: &[[u8; 32]], wanted: u64, points: &Multiples, out: &mut [[u8; 32]]) {

@@ -146,21 +146,35 @@ impl Chain {
     }
 }
 
-/// `x` to a power, and 0 for 0.
+/// Each of `x` to a power, and 0 for 0. Several side by side take hardly longer than one, as each
+/// step waits for the one before.
 #[inline(always)]
-pub(super) fn power<F: Field>(x: &Factor<F::Lanes>, chain: Chain) -> Factor<F::Lanes> {
+pub(super) fn powers<F: Field, const N: usize>(
+    x: &[Factor<F::Lanes>; N],
+    chain: Chain,
+) -> [Factor<F::Lanes>; N] {
     let mut powers = [*x; 2 + STEPS.len()];
-    let mut latest = F::carry(F::square(x));
+    let mut latest = *x;
+    square_all::<F, N>(&mut latest);
     powers[1] = latest;
     for (i, (squarings, other)) in STEPS.into_iter().chain([chain.last()]).enumerate() {
         for _ in 0..squarings {
-            latest = F::carry(F::square(&latest));
+            square_all::<F, N>(&mut latest);
         }
-        latest = product::<F>(&latest, &powers[other]);
+        for (latest, other) in latest.iter_mut().zip(&powers[other]) {
+            *latest = product::<F>(latest, other);
+        }
         if let Some(power) = powers.get_mut(2 + i) {
             *power = latest;
         }
     }
-    wipe(&mut powers);
+    wipe(powers.as_flattened_mut());
     latest
+}
+
+#[inline(always)]
+fn square_all<F: Field, const N: usize>(x: &mut [Factor<F::Lanes>; N]) {
+    for x in x {
+        *x = F::carry(F::square(x));
+    }
 }

@@ -60,18 +60,19 @@ impl Multiples {
 }
 
 impl Multiples {
-    /// Has `f` work out each vector of `width` points; it returns those about which it knows
-    /// nothing, one bit each.
+    /// Has `f` work out `vectors` of `width` points at a time; it returns those about which it
+    /// knows nothing, one bit each.
     #[inline(always)]
     pub(super) fn prepare(
         &mut self,
+        vectors: usize,
         width: usize,
-        f: impl Fn(&[[u8; 32]], &mut [Row; ROWS]) -> u64,
+        f: impl Fn(&[[u8; 32]], &mut [[Row; ROWS]]) -> u64,
     ) {
-        let points = self.points[..self.len].chunks(width);
+        let points = self.points[..self.len].chunks(vectors * width);
         self.plain = 0;
-        for (i, (points, rows)) in points.zip(&mut self.rows).enumerate() {
-            self.plain |= f(points, rows) << (i * width);
+        for (i, (points, rows)) in points.zip(self.rows.chunks_mut(vectors)).enumerate() {
+            self.plain |= f(points, rows) << (i * vectors * width);
         }
         self.plain &= first(self.len);
     }
