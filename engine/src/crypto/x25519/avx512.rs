@@ -61,35 +61,32 @@ fn ladders(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
 fn combs(points: &mut Multiples) {
-    points.prepare(2, LANES, |points, rows| {
-        if points.len() > LANES + SHORT {
-            return comb::prepare::<Ifma<Zmm>, 2>(points, rows);
-        }
-        let (full, rest) =
-            points.split_at(if points.len() > SHORT { points.len().min(LANES) } else { 0 });
-        let (first, second) = rows.split_at_mut(full.len().div_ceil(LANES));
-        let mut plain = 0;
-        if !full.is_empty() {
-            plain = comb::prepare::<Ifma<Zmm>, 1>(full, first);
-        }
-        if !rest.is_empty() {
-            plain |= comb::prepare::<Ifma<Ymm>, 1>(rest, second) << full.len();
-        }
-        plain
-    });
+    let mut plain = 0;
+    for (at, points, rows) in points.parts_mut(2 * LANES) {
+        let plain_here = if points.len() <= SHORT {
+            comb::prepare::<Ifma<Ymm>, 1>(points, rows)
+        } else if points.len() <= LANES {
+            comb::prepare::<Ifma<Zmm>, 1>(points, rows)
+        } else {
+            comb::prepare::<Ifma<Zmm>, 2>(points, rows)
+        };
+        plain |= plain_here << at;
+    }
+    points.set_plain(plain);
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
 fn columns(scalars: &[[u8; 32]], wanted: u64, points: &Multiples, out: &mut [[u8; 32]]) {
     let mut batch = Batch::<Ifma<Zmm>>::new();
-    points.visit(LANES, scalars, wanted, |at, scalars, rows| {
+    for (place, scalars, rows) in points.vectors(LANES, scalars, wanted) {
+        // Rows of long vectors serve short ones as well.
         let fraction = if scalars.len() > SHORT {
             comb::multiply::<Ifma<Zmm>>(scalars, rows)
         } else {
             lengthen(comb::multiply::<Ifma<Ymm>>(scalars, rows))
         };
-        batch.push(at, fraction);
-    });
+        batch.push(place, fraction);
+    }
     batch.finish(out);
 }
 
@@ -143,15 +140,15 @@ macro_rules! vector {
 
             #[inline(always)]
             fn load(words: &[u64; LANES_MAX]) -> Self {
-                // SAFETY: the pointer is to 64 readable bytes, no more of which are read, and may be
-                // unaligned; for the instruction itself see `op`.
+                // SAFETY: the pointer is to 64 readable bytes, no more of which are read, and may
+                // be unaligned; for the instruction itself see `op`.
                 Self(unsafe { $loadu(words.as_ptr().cast()) })
             }
 
             #[inline(always)]
             fn store(self, words: &mut [u64; LANES_MAX]) {
-                // SAFETY: the pointer is to 64 writable bytes, no more of which are written, and may be
-                // unaligned; for the instruction itself see `op`.
+                // SAFETY: the pointer is to 64 writable bytes, no more of which are written, and
+                // may be unaligned; for the instruction itself see `op`.
                 unsafe { $storeu(words.as_mut_ptr().cast(), self.0) }
             }
 

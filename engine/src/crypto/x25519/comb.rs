@@ -50,8 +50,8 @@ pub(super) fn prepare<F: Field, const N: usize>(
 ) -> u64 {
     let width = F::Lanes::WIDTH;
     let mut all = [Encoded::new::<F>(words::to_limbs(words::gather(points))); N];
-    for (encoded, points) in all.iter_mut().zip(points.chunks(width)).skip(1) {
-        *encoded = Encoded::new::<F>(words::to_limbs(words::gather(points)));
+    for i in 1..N {
+        all[i] = Encoded::new::<F>(words::to_limbs(words::gather(&points[i * width..])));
     }
     let candidates = Encoded::candidates::<F, N>(&all);
     let mut plain = 0;
@@ -89,11 +89,22 @@ fn sums<F: Field>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
     }
     for (sum, rows) in sums.iter().zip(rows.as_chunks_mut::<SUM_ROWS>().0) {
         let sum = sum.second::<F>();
-        let limbs = [sum.plus.0, sum.minus.0, sum.z.0, sum.t.0];
-        for (limb, row) in limbs.as_flattened().iter().zip(rows) {
-            limb.store(&mut row.0);
-        }
+        store(&sum.plus, rows, 0);
+        store(&sum.minus, rows, 5);
+        store(&sum.z, rows, 10);
+        store(&sum.t, rows, 15);
     }
+}
+
+/// Writes five limbs, from row `at` on.
+#[inline(always)]
+fn store<L: Lanes>(factor: &Factor<L>, rows: &mut [Row; SUM_ROWS], at: usize) {
+    let [a, b, c, d, e] = factor.0;
+    a.store(&mut rows[at].0);
+    b.store(&mut rows[at + 1].0);
+    c.store(&mut rows[at + 2].0);
+    d.store(&mut rows[at + 3].0);
+    e.store(&mut rows[at + 4].0);
 }
 
 /// Numerators and denominators of `scalars` times the points whose sums are in `rows`.

@@ -4,7 +4,7 @@
 extern crate std;
 
 use super::batch::{self, Batch};
-use super::comb;
+use super::comb::{self, ROWS, Row};
 use super::float::Fused;
 use super::ifma::Ifma;
 use super::lanes::{Float, LANES_MAX, Lanes, Madd52};
@@ -26,20 +26,26 @@ pub(super) fn again() -> Again {
 }
 
 fn prepare(points: &mut Multiples) {
-    points.prepare(2, 8, |points, rows| {
-        if points.len() > 8 {
-            comb::prepare::<Ifma<Emulated<8, true>>, 2>(points, rows)
-        } else {
-            comb::prepare::<Ifma<Emulated<8, true>>, 1>(points, rows)
-        }
-    });
+    let mut plain = 0;
+    for (at, points, rows) in points.parts_mut(16) {
+        plain |= at_once(points, rows) << at;
+    }
+    points.set_plain(plain);
+}
+
+fn at_once(points: &[[u8; 32]], rows: &mut [[Row; ROWS]]) -> u64 {
+    if points.len() > 8 {
+        comb::prepare::<Ifma<Emulated<8, true>>, 2>(points, rows)
+    } else {
+        comb::prepare::<Ifma<Emulated<8, true>>, 1>(points, rows)
+    }
 }
 
 fn multiply(scalars: &[[u8; 32]], wanted: u64, points: &Multiples, out: &mut [[u8; 32]]) {
     let mut batch = Batch::<Ifma<Emulated<8, true>>>::new();
-    points.visit(8, scalars, wanted, |place, scalars, rows| {
+    for (place, scalars, rows) in points.vectors(8, scalars, wanted) {
         batch.push(place, comb::multiply::<Ifma<Emulated<8, true>>>(scalars, rows));
-    });
+    }
     batch.finish(out);
 }
 

@@ -136,6 +136,11 @@ const STEPS: [(u32, usize); 10] = [
     (50, 8),  // 2^250 - 1
 ];
 
+/// Room for all powers, and a power of two, so that no index has to be checked.
+const POWERS: usize = 16;
+
+const _: () = assert!(2 + STEPS.len() < POWERS);
+
 impl Chain {
     /// The step after [`STEPS`].
     const fn last(self) -> (u32, usize) {
@@ -153,20 +158,20 @@ pub(super) fn powers<F: Field, const N: usize>(
     x: &[Factor<F::Lanes>; N],
     chain: Chain,
 ) -> [Factor<F::Lanes>; N] {
-    let mut powers = [*x; 2 + STEPS.len()];
+    let mut powers = [*x; POWERS];
     let mut latest = *x;
     square_all::<F, N>(&mut latest);
     powers[1] = latest;
-    for (i, (squarings, other)) in STEPS.into_iter().chain([chain.last()]).enumerate() {
+    let mut steps = [chain.last(); STEPS.len() + 1];
+    steps[..STEPS.len()].copy_from_slice(&STEPS);
+    for (i, (squarings, other)) in steps.into_iter().enumerate() {
         for _ in 0..squarings {
             square_all::<F, N>(&mut latest);
         }
-        for (latest, other) in latest.iter_mut().zip(&powers[other]) {
+        for (latest, other) in latest.iter_mut().zip(&powers[other % POWERS]) {
             *latest = product::<F>(latest, other);
         }
-        if let Some(power) = powers.get_mut(2 + i) {
-            *power = latest;
-        }
+        powers[(2 + i) % POWERS] = latest;
     }
     wipe(powers.as_flattened_mut());
     latest

@@ -12,10 +12,14 @@ use crate::limits::BATCH_MAX;
 pub struct Again {
     /// Works out what it can about the points that are set.
     pub(crate) prepare: fn(&mut Multiples),
-    /// `out[i] = clamp(scalars[i]) * points[i]` for the points in `wanted` (bit i for point i)
-    /// about which something was worked out; other rows of `out` may be written too.
-    pub(crate) multiply: fn(&[[u8; 32]], u64, &Multiples, &mut [[u8; 32]]),
+    pub(crate) multiply: MultiplyAgain,
 }
+
+/// `out[i] = clamp(scalars[i]) * points[i]` for those points about which something was worked out
+/// and that are wanted; other rows of `out` may be written too.
+///
+/// Arguments: scalars, the wanted points (bit i for point i), points, out.
+pub(crate) type MultiplyAgain = fn(&[[u8; 32]], u64, &Multiples, &mut [[u8; 32]]);
 
 /// Vectors of points.
 const VECTORS: usize = BATCH_MAX / LANES_MAX;
@@ -60,39 +64,35 @@ impl Multiples {
 }
 
 impl Multiples {
-    /// Has `f` work out `vectors` of `width` points at a time; it returns those about which it
-    /// knows nothing, one bit each.
-    #[inline(always)]
-    pub(super) fn prepare(
+    /// Parts of `count` points, the last may have fewer, each with the number of its first point
+    /// and the rows of its vectors.
+    pub(super) fn parts_mut(
         &mut self,
-        vectors: usize,
-        width: usize,
-        f: impl Fn(&[[u8; 32]], &mut [[Row; ROWS]]) -> u64,
-    ) {
-        let points = self.points[..self.len].chunks(vectors * width);
-        self.plain = 0;
-        for (i, (points, rows)) in points.zip(self.rows.chunks_mut(vectors)).enumerate() {
-            self.plain |= f(points, rows) << (i * vectors * width);
-        }
-        self.plain &= first(self.len);
+        count: usize,
+    ) -> impl Iterator<Item = (usize, &[[u8; 32]], &mut [[Row; ROWS]])> {
+        let points = self.points[..self.len].chunks(count);
+        let rows = self.rows.chunks_mut(count.div_ceil(LANES_MAX));
+        points.zip(rows).enumerate().map(move |(i, (points, rows))| (i * count, points, rows))
     }
 
-    /// Hands `f` each vector of `width` points in which there is one of those `wanted`: its number,
-    /// the scalars, and what has been worked out.
-    #[inline(always)]
-    pub(super) fn visit(
-        &self,
+    /// Vectors of `width` points in which there is one of those `wanted`: their numbers, scalars,
+    /// and what has been worked out.
+    pub(super) fn vectors<'a>(
+        &'a self,
         width: usize,
-        scalars: &[[u8; 32]],
+        scalars: &'a [[u8; 32]],
         wanted: u64,
-        mut f: impl FnMut(usize, &[[u8; 32]], &[Row; ROWS]),
-    ) {
+    ) -> impl Iterator<Item = (usize, &'a [[u8; 32]], &'a [Row; ROWS])> {
         assert!(scalars.len() == self.len);
-        for (i, (scalars, rows)) in scalars.chunks(width).zip(&self.rows).enumerate() {
-            if wanted >> (i * width) & first(width) != 0 {
-                f(i, scalars, rows);
-            }
-        }
+        let all = scalars.chunks(width).zip(&self.rows).enumerate();
+        all.filter(move |(i, _)| wanted >> (i * width) & first(width) != 0)
+            .map(|(i, (scalars, rows))| (i, scalars, rows))
+    }
+
+    /// Remembers about which points nothing has been worked out, one bit each; those beyond the
+    /// last count for nothing.
+    pub(super) fn set_plain(&mut self, plain: u64) {
+        self.plain = plain & first(self.len);
     }
 }
 
