@@ -89,7 +89,8 @@ mod tests {
             line(&some()),
             "12 packets received, 9 sent on, 3 dropped (replay 2, peer_unreachable 1)"
         );
-        let gateway = Counters { originated: 5, delivered: 2, ..Counters::default() };
+        let mut gateway = Counters::default();
+        (gateway.originated, gateway.delivered) = (5, 2);
         let text = "0 packets received, 5 originated, 0 sent on, 2 delivered, 0 dropped";
         assert_eq!(line(&gateway), text);
         assert_eq!(line(&Counters::default()), "0 packets received, 0 sent on, 0 dropped");

@@ -55,3 +55,22 @@ pub trait Inbox: Send + Sync + 'static {
     /// Drops what the client's connection has taken: all messages up to the number `last`.
     fn taken(&self, client: ClientId, last: i64) -> BoxFuture<'_, ()>;
 }
+
+/// An inbox that keeps nothing: what clients do not take is not acknowledged, so that its senders
+/// send it again.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgetful;
+
+impl Inbox for Forgetful {
+    fn keep(&self, _: ClientId, _: Vec<Message>) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn waiting(&self, _: ClientId, _: i64) -> BoxFuture<'_, Vec<Stored>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn taken(&self, _: ClientId, _: i64) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -21,6 +21,7 @@ mod requests;
 mod session;
 pub mod sessions;
 mod socket;
+mod start;
 pub mod tickets;
 mod unproved;
 
@@ -45,6 +46,7 @@ use tickets::{NoTickets, Tickets};
 use unproved::Unproved;
 
 pub use accept::listen;
+pub use start::{dir, start};
 
 /// Threads for all clients. What they do per packet is a fraction of what a shard does.
 const THREADS: usize = 2;

@@ -87,13 +87,6 @@ impl Sessions {
         }
     }
 
-    /// Ends the session of `client`, if it has one.
-    pub(crate) fn end(&self, client: &ClientId) {
-        if let Some(handle) = self.lock().get(client) {
-            handle.signals.end.notify_one();
-        }
-    }
-
     /// Ends all sessions.
     pub(crate) fn end_all(&self) {
         self.lock().values().for_each(|handle| handle.signals.end.notify_one());
