@@ -1,10 +1,13 @@
-//! The bodies of the fuzz targets for what clients and gateways say, driven by seeded random
-//! input, so that every run of the tests has them compiled and run. `engine/fuzz` has them, too.
+//! The bodies of the fuzz targets for what clients, gateways and directories say, driven by seeded
+//! random input, so that every run of the tests has them compiled and run. `engine/fuzz` has them,
+//! too.
 
+mod directory;
 mod gateway_binary;
 mod gateway_text;
 #[path = "../../../tests/fuzzed/input.rs"]
 mod input;
+mod messages;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -30,6 +33,16 @@ fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
 }
 
 #[test]
+fn registrations_are_refused_or_right() {
+    drive(directory::registration, 3_000, 96);
+}
+
+#[test]
+fn answers_are_refused_or_right() {
+    drive(directory::answers, 3_000, 96);
+}
+
+#[test]
 fn binary_messages_are_read_or_refused() {
     let mut seen = gateway_binary::Seen::default();
     drive(|data| gateway_binary::observe(data, &mut seen), 4_000, 120);
@@ -43,4 +56,14 @@ fn text_messages_are_read_or_refused() {
     drive(|data| gateway_text::observe(data, &mut seen), 20_000, 60);
     println!("{seen:?}");
     assert!(seen.read > 1_000 && seen.refused > 1_000, "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_are_read_or_refused() {
+    let mut seen = messages::Seen::default();
+    drive(|data| messages::observe(data, &mut seen), 20_000, 300);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
 }
