@@ -213,6 +213,7 @@ fn assembly(input: &mut Input<'_>) -> bool {
     let mut complete = None;
     while !parts.is_empty() {
         let part = match input.below(3) {
+            _ if input.is_empty() => parts.swap_remove(0),
             0 => parts.swap_remove(0),
             _ => match Fragment::parse(&fragment_bytes(input)) {
                 Ok(part) => part,
