@@ -37,8 +37,22 @@ const RIGHT: [&str; 16] = [
 
 /// What a change puts in.
 const PIECES: [&str; 16] = [
-    "\"", "{", "}", "[", "]", ",", ":", "256", "-1", "1e400", "null", "\\u0000", "\u{e9}", "true",
-    "\"type\":", "[[[[[[[[",
+    "\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "256",
+    "-1",
+    "1e400",
+    "null",
+    "\\u0000",
+    "\u{e9}",
+    "true",
+    "\"type\":",
+    "[[[[[[[[",
 ];
 
 #[cfg_attr(test, expect(dead_code, reason = "the entry for a fuzzer; tests observe"))]
