@@ -55,7 +55,13 @@ impl Url {
         };
         let port = match port.strip_prefix(':') {
             Some(digits) => digits.parse().map_err(|_| wrong())?,
-            None if port.is_empty() => if tls { 443 } else { 80 },
+            None if port.is_empty() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             None => return Err(wrong()),
         };
         let sound = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && c != '#');
@@ -96,7 +102,9 @@ fn tls_config() -> io::Result<ClientConfig> {
     let trusted = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(trusted.certs);
     if roots.is_empty() {
-        return Err(io::Error::other("this system trusts no certificates; install ca-certificates"));
+        return Err(io::Error::other(
+            "this system trusts no certificates; install ca-certificates",
+        ));
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
@@ -163,8 +171,19 @@ mod tests {
     #[test]
     fn what_is_no_url_is_refused() {
         for text in [
-            "", "a.b", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://a b", "http:///x",
-            "http://u@a", "http://[::1", "http://[::1]x", "http://a/\r\nx", "http://a/#x",
+            "",
+            "a.b",
+            "ftp://a",
+            "http://",
+            "http://a:b",
+            "http://a:99999",
+            "http://a b",
+            "http:///x",
+            "http://u@a",
+            "http://[::1",
+            "http://[::1]x",
+            "http://a/\r\nx",
+            "http://a/#x",
         ] {
             assert!(Url::parse(text, HTTP).is_err(), "{text}");
         }

@@ -51,7 +51,9 @@ impl Length {
         let parsed = units.into_iter().find_map(split).and_then(|(number, seconds)| {
             Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
         });
-        parsed.map(Self).ok_or_else(|| "give a number and a unit, such as 20ms, 1.5s or 5min".into())
+        parsed
+            .map(Self)
+            .ok_or_else(|| "give a number and a unit, such as 20ms, 1.5s or 5min".into())
     }
 }
 
@@ -166,7 +168,9 @@ impl Settings {
                     "there is no client here: {path} is missing; make one by \
                      `phix-client init --dir DIR`"
                 ),
-                _ => format!("{path} cannot be read: {}; see that it belongs to you", words(&error)),
+                _ => {
+                    format!("{path} cannot be read: {}; see that it belongs to you", words(&error))
+                }
             })
         })?;
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
@@ -177,9 +181,9 @@ impl Settings {
         if let (Some(topology), Some(folder)) = (&mut settings.topology, path.parent()) {
             *topology = folder.join(&*topology);
         }
-        settings.check().map_err(|SettingsError(what)| {
-            SettingsError(format!("{}: {what}", path.display()))
-        })?;
+        settings
+            .check()
+            .map_err(|SettingsError(what)| SettingsError(format!("{}: {what}", path.display())))?;
         Ok(settings)
     }
 
@@ -190,13 +194,23 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         let second = Length::millis(1000);
         let bounded = [
-            ("main-stream", self.main_stream, Length(Duration::from_micros(100)), Length::millis(60_000)),
+            (
+                "main-stream",
+                self.main_stream,
+                Length(Duration::from_micros(100)),
+                Length::millis(60_000),
+            ),
             ("hop-delay", self.hop_delay, Length::millis(0), Length::millis(10_000)),
             ("ack-delay", self.ack_delay, Length::millis(0), Length::millis(10_000)),
             ("loop-cover", self.loop_cover, Length::millis(0), Length::millis(600_000)),
             ("ack-wait-extra", self.ack_wait_extra, Length::millis(10), Length::millis(600_000)),
             ("topology-refresh", self.topology_refresh, second, Length::millis(86_400_000)),
-            ("topology-timeout", self.topology_timeout, Length::millis(100), Length::millis(300_000)),
+            (
+                "topology-timeout",
+                self.topology_timeout,
+                Length::millis(100),
+                Length::millis(300_000),
+            ),
             ("gateway-timeout", self.gateway_timeout, Length::millis(100), Length::millis(300_000)),
             ("reconnect-max", self.reconnect_max, Length::millis(100), Length::millis(3_600_000)),
         ];
@@ -236,8 +250,10 @@ impl Settings {
             ("directory", self.directory.clone()),
             ("topology", self.topology.as_ref().map(|path| path.display().to_string())),
         ];
-        text.push_str("\n# Where the network is learnt from: the base URL of a directory that speaks \
-                       nym-api, or else a\n# topology file.\n");
+        text.push_str(
+            "\n# Where the network is learnt from: the base URL of a directory that speaks \
+                       nym-api, or else a\n# topology file.\n",
+        );
         for (name, value) in source {
             if let Some(value) = value {
                 text.push_str(&format!("{name} = {}\n", toml::Value::String(value)));
@@ -246,8 +262,10 @@ impl Settings {
         for (name, value, help) in self.rows() {
             text.push_str(&format!("\n# {help}\n{name} = {value}\n"));
         }
-        text.push_str("\n# How often a fragment is sent again at most; without this line, until it is \
-                       acknowledged.\n");
+        text.push_str(
+            "\n# How often a fragment is sent again at most; without this line, until it is \
+                       acknowledged.\n",
+        );
         match self.retransmissions {
             Some(count) => text.push_str(&format!("retransmissions = {count}\n")),
             None => text.push_str("# retransmissions = 20\n"),
@@ -266,7 +284,11 @@ impl Settings {
             ("ack-wait-extra", quoted(self.ack_wait_extra), "And so much longer."),
             ("queue", self.queue.to_string(), QUEUE_HELP),
             ("reply-surbs", self.reply_surbs.to_string(), REPLY_SURBS_HELP),
-            ("topology-refresh", quoted(self.topology_refresh), "How often the topology is fetched."),
+            (
+                "topology-refresh",
+                quoted(self.topology_refresh),
+                "How often the topology is fetched.",
+            ),
             ("topology-timeout", quoted(self.topology_timeout), TOPOLOGY_TIMEOUT_HELP),
             ("gateway-timeout", quoted(self.gateway_timeout), GATEWAY_TIMEOUT_HELP),
             ("reconnect-max", quoted(self.reconnect_max), RECONNECT_HELP),
@@ -309,7 +331,10 @@ mod tests {
     fn lengths() {
         for (text, millis) in [("20ms", 20), ("1.5s", 1500), ("5min", 300_000), ("0s", 0)] {
             assert_eq!(Length::parse(text), Ok(Length::millis(millis)));
-            assert_eq!(Length::parse(&Length::millis(millis).to_string()), Ok(Length::millis(millis)));
+            assert_eq!(
+                Length::parse(&Length::millis(millis).to_string()),
+                Ok(Length::millis(millis))
+            );
         }
         for text in ["", "5", "ms", "-1ms", "1e300s", "5 minutes"] {
             assert!(Length::parse(text).is_err(), "{text}");
@@ -325,7 +350,10 @@ mod tests {
             assert!(text.contains(what), "{text}");
         };
         said(Settings::default(), "neither directory nor topology");
-        said(Settings { topology: Some("t".into()), ..good.clone() }, "both directory and topology");
+        said(
+            Settings { topology: Some("t".into()), ..good.clone() },
+            "both directory and topology",
+        );
         said(Settings { main_stream: Length::millis(0), ..good.clone() }, "main-stream is 0s");
         said(Settings { ack_wait_factor: f64::NAN, ..good.clone() }, "ack-wait-factor");
         said(Settings { queue: 0, ..good.clone() }, "queue");

@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use phix_proto::gateway::SharedKey;
-use phix_proto::message::{AckKey, ClientKeys};
+use phix_proto::message::{AckKey, ClientKeys, Recipient};
 use rand::CryptoRng;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -218,6 +218,18 @@ pub(super) fn keys(dir: &Path, rng: &mut impl CryptoRng) -> Result<ClientKeys, S
     Ok(ClientKeys::from_bytes(&identity, &encryption, AckKey::generate(rng)))
 }
 
+/// The address of the client in `dir`, whoever uses it now; nothing if it is not registered yet.
+///
+/// # Errors
+/// If there is no client, or its files cannot be used.
+pub fn address(dir: &Path) -> Result<Option<Recipient>, StoreError> {
+    Settings::load(&dir.join(settings::FILE))?;
+    let keys = keys(dir, &mut super::core::os_rng())?;
+    let Some(registration) = registration(dir)? else { return Ok(None) };
+    let address = keys.recipient(registration.gateway);
+    address.map(Some).map_err(|_| StoreError::Corrupt(dir.join(GATEWAY)))
+}
+
 /// The registration of the client in `dir`, whoever uses it now.
 pub(super) fn registration(dir: &Path) -> Result<Option<Registration>, StoreError> {
     let path = dir.join(GATEWAY);
@@ -320,7 +332,9 @@ mod tests {
         store.register(&some_registration()).unwrap();
         let file = path.join(GATEWAY);
         let good = fs::read_to_string(&file).unwrap();
-        for bad in ["", "{}", &good[..good.len() - 3], &good.replace("\":1", "\":2"), &good.to_uppercase()] {
+        for bad in
+            ["", "{}", &good[..good.len() - 3], &good.replace("\":1", "\":2"), &good.to_uppercase()]
+        {
             fs::write(&file, bad).unwrap();
             assert!(matches!(store.registration(), Err(StoreError::Corrupt(_))), "{bad}");
         }

@@ -134,6 +134,11 @@ impl<N> Belt<N> {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Whether the receiver takes nothing that comes from now on.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// The receiver takes what there is, and nothing that comes later.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);

@@ -126,6 +126,27 @@ refusals! {
     Busy "busy"
         "packets refused because the shards had no room for half a second"
         "clients bring more than this machine can carry";
+    /// A message is for somebody who is not registered here.
+    Recipient "recipient"
+        "messages dropped because nobody is registered here under their address"
+        "nothing: their senders use an old address; if the database was lost, clients have to \
+         register anew";
+    /// A client has as much in its inbox as it may.
+    InboxClient "inbox_client"
+        "messages dropped because their client has as much in its inbox as `inbox-client` allows"
+        "nothing, or raise `inbox-client`";
+    /// The inboxes hold as much as they may.
+    InboxTotal "inbox_total"
+        "messages dropped because the inboxes hold as much as `inbox-total` allows"
+        "raise `inbox-total` if the disk has room";
+    /// The disk took nothing.
+    InboxDisk "inbox_disk"
+        "messages dropped because the inbox could not be written"
+        "see that the disk of `state-dir` has room and works";
+    /// More comes for those who are away than the disk takes.
+    InboxBusy "inbox_busy"
+        "messages dropped because more came for those who are away than the disk can take"
+        "see that the disk of `state-dir` is fast enough";
     /// The client takes nothing of what is written to it.
     Slow "slow"
         "sessions ended because their client took nothing for 30 s"
@@ -156,6 +177,10 @@ pub struct Counts {
     pub forwarded: Gauge,
     /// Messages that were written to clients.
     pub pushed: Gauge,
+    /// Messages that were put into the inbox.
+    pub stored: Gauge,
+    /// Messages that were removed from the inbox for their age.
+    pub expired: Gauge,
 }
 
 /// A number that many threads change.
@@ -193,6 +218,8 @@ impl Default for Counts {
             authenticated: Gauge::default(),
             forwarded: Gauge::default(),
             pushed: Gauge::default(),
+            stored: Gauge::default(),
+            expired: Gauge::default(),
         }
     }
 }
@@ -204,7 +231,11 @@ impl Counts {
     }
 
     pub(crate) fn refuse(&self, why: Refusal) {
-        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+        self.refuse_many(why, 1);
+    }
+
+    pub(crate) fn refuse_many(&self, why: Refusal, count: u64) {
+        self.refused[why as usize].fetch_add(count, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Whoever needs it hands over a piece of work and waits for the result, which comes when the work
 //! is committed. All work that is waiting goes into one transaction, so that many clients at once
 //! cost one write to the disk. The file is in WAL mode: what was committed outlives the process
-//! whichever way it ends; a machine that loses its power may lose the last moments.
+//! whichever way it ends, and a loss of power, too.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -226,7 +226,7 @@ fn set_up(path: &Path, schema: &[&str]) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let new: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -10,12 +10,14 @@
 //! most one line a minute about each reason.
 
 mod accept;
+pub mod arrivals;
 mod clients;
 pub mod counts;
 pub mod database;
 pub mod delivery;
 mod greeting;
 mod hops;
+pub mod inbox;
 mod limits;
 mod requests;
 mod session;
@@ -34,13 +36,17 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use phix_io::Injector;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::fault::Fault;
+use arrivals::Arrivals;
 use clients::Clients;
 use counts::Counts;
 use database::{Database, DatabaseThread};
 use delivery::Inbox;
+use inbox::{ClientInbox, Quotas};
 use sessions::Sessions;
 use tickets::{NoTickets, Tickets};
 use unproved::Unproved;
@@ -100,9 +106,39 @@ pub struct Entry {
     database: DatabaseThread,
     sessions: Arc<Sessions>,
     counts: Arc<Counts>,
+    delivery: Option<Delivery>,
+}
+
+/// The task that delivers what arrives, and what ends it.
+struct Delivery {
+    task: JoinHandle<()>,
+    end: oneshot::Sender<()>,
 }
 
 impl Entry {
+    /// Starts to serve clients, and to deliver what arrives for them.
+    ///
+    /// # Errors
+    /// As [`Entry::start`].
+    pub fn open(plan: Plan, arrivals: Arrivals, quotas: Quotas) -> Result<Self, Fault> {
+        let injector = plan.injector.clone();
+        let mut made = None;
+        let mut entry = Self::start(plan, &[inbox::SCHEMA], |database, sessions| {
+            let counts = Arc::clone(sessions.counts());
+            let inbox = ClientInbox::new(database.clone(), injector, quotas, counts);
+            made = Some(inbox.clone());
+            Arc::new(inbox)
+        })?;
+        let inbox = made.expect("the inbox was made at the start");
+        let (end, ended) = oneshot::channel();
+        let (sessions, counts) = (Arc::clone(&entry.sessions), Arc::clone(&entry.counts));
+        // Whoever drops the other side ends it, too.
+        let ended = async { drop(ended.await) };
+        let task = arrivals::deliver(arrivals, sessions, inbox, counts, ended);
+        entry.delivery = Some(Delivery { task: entry.runtime.spawn(task), end });
+        Ok(entry)
+    }
+
     /// Starts to serve clients. `inbox` makes the inbox, in the entry's own database; `schema` are
     /// its tables.
     ///
@@ -139,7 +175,7 @@ impl Entry {
                  threads and open files, or set --entry to off."
             ))
         })?;
-        Ok(Self { address, runtime, database, sessions, counts })
+        Ok(Self { address, runtime, database, sessions, counts, delivery: None })
     }
 
     /// Where it listens, with the real port.
@@ -157,9 +193,14 @@ impl Entry {
         &self.sessions
     }
 
-    /// Ends all sessions, which gives back to the inbox what their clients have not taken, and
+    /// Delivers what has arrived, ends all sessions, which gives back to the inbox what their clients have not taken, and
     /// closes the database. Whoever else has a way to the database must have given it up.
     pub fn stop(self) {
+        if let Some(Delivery { task, end }) = self.delivery {
+            drop(end);
+            // What cannot be delivered in time was not acknowledged, and its senders know that.
+            let _ = self.runtime.block_on(async { timeout(STOPPING, task).await });
+        }
         let deadline = Instant::now() + STOPPING;
         while self.sessions.count() > 0 && Instant::now() < deadline {
             self.sessions.end_all();

@@ -317,9 +317,9 @@ impl Core {
                 break fragments;
             }
         };
-        let cargo = fragments.into_iter().map(|fragment| {
-            (fragment.id().to_bytes(), Cargo { fragment, to })
-        });
+        let cargo = fragments
+            .into_iter()
+            .map(|fragment| (fragment.id().to_bytes(), Cargo { fragment, to }));
         self.outbox.post(id, lane.map_or(Lane::Own(id), Lane::Numbered), cargo);
         id
     }
@@ -352,9 +352,8 @@ impl Core {
             } else {
                 self.main.advance(now, &mut self.rng);
                 self.expire(now);
-                self.take_fragment(now).or_else(|| {
-                    self.take_cover().inspect(|_| self.counters.sent_cover_main += 1)
-                })
+                self.take_fragment(now)
+                    .or_else(|| self.take_cover().inspect(|_| self.counters.sent_cover_main += 1))
             };
             if packet.is_some() {
                 return packet;

@@ -132,11 +132,7 @@ impl Core {
 
     fn pack_answers(
         &mut self,
-        answers: Vec<(
-            Option<Key>,
-            phix_proto::message::Fragment,
-            phix_proto::message::ReplySurb,
-        )>,
+        answers: Vec<(Option<Key>, phix_proto::message::Fragment, phix_proto::message::ReplySurb)>,
         now: Time,
     ) {
         let own = *self.own().gateway();

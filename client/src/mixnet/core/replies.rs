@@ -164,7 +164,10 @@ impl Replies {
         sender.used = now;
         let enough = sender.blocks.len() >= demand;
         let may_ask = sender.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN);
-        if !enough && may_ask && let Some(block) = sender.blocks.pop_front() {
+        if !enough
+            && may_ask
+            && let Some(block) = sender.blocks.pop_front()
+        {
             sender.asked = Some(now);
             park(sender, key, now);
             let missing = demand.saturating_sub(sender.blocks.len());
@@ -172,7 +175,9 @@ impl Replies {
             return Turn::Ask(block, amount.clamp(*ASK.start(), *ASK.end()));
         }
         let spare = if enough { 0 } else { 1 };
-        if sender.blocks.len() > spare && let Some(block) = sender.blocks.pop_front() {
+        if sender.blocks.len() > spare
+            && let Some(block) = sender.blocks.pop_front()
+        {
             return Turn::Send(block);
         }
         park(sender, key, now);
