@@ -6,6 +6,7 @@
 pub mod check;
 pub mod cli;
 pub mod demo;
+pub mod entry;
 pub mod fault;
 pub mod faults;
 pub mod init;

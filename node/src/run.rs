@@ -10,6 +10,8 @@ use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
 use crate::cli::say;
+use crate::entry::counts::EntryFaults;
+use crate::entry::{self, Entry};
 use crate::fault::Fault;
 use crate::faults::Faults;
 use crate::keys;
@@ -66,6 +68,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let sphinx = PublicKey(served.primary.secret.public());
     let noise = noise::policy(&place, &keys)?;
     let server = server::start(settings, served, next_hops, &store, noise)?;
+    let entry = entry::start(&place, &keys, server.injector())?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
@@ -75,11 +78,16 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         say(format_args!("metrics on http://{}/metrics", endpoint.address()));
         metrics::warning(endpoint.address()).into_iter().for_each(say);
     }
+    if let Some(entry) = &entry {
+        shown.with_entry(entry.counts());
+        say(format_args!("clients on ws://{}", entry.address()));
+    }
     notify::tell("READY=1");
     let interval = settings.status_interval.get().map(|span| span.get());
-    let failed = watch(&server, &stop, keeper.as_mut(), interval);
+    let failed = watch(&server, entry.as_ref(), &stop, keeper.as_mut(), interval);
     notify::tell("STOPPING=1");
     shown.leave();
+    entry.into_iter().for_each(Entry::stop);
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
     let unsaved = store.close();
@@ -126,11 +134,12 @@ fn first_line(
 /// why it broke.
 fn watch(
     server: &Server,
+    entry: Option<&Entry>,
     stop: &phix_io::StopSignal,
     mut keeper: Option<&mut Keeper>,
     interval: Option<Duration>,
 ) -> Option<String> {
-    let mut faults = Faults::default();
+    let (mut faults, mut entry_faults) = (Faults::default(), EntryFaults::default());
     let mut next = interval.map(|interval| Instant::now() + interval);
     loop {
         if stop.wait(WATCH) {
@@ -144,6 +153,9 @@ fn watch(
         }
         let now = Instant::now();
         faults.look(&server.counters(), now).into_iter().for_each(say);
+        if let Some(entry) = entry {
+            entry_faults.look(entry.counts(), now).into_iter().for_each(say);
+        }
         if let (Some(time), Some(interval)) = (next, interval)
             && now >= time
         {

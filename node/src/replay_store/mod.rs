@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use phix_client::files::words;
 use phix_engine::replay::{Mark, ReplayFilter};
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink, Undelivered};
 use phix_io::Memory;
 
 use self::format::{HEAD, HeadFault, JournalKeys, MARK};
@@ -47,8 +47,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 pub struct Remembering(Option<ring::Writer>);
 
 impl Sink for Remembering {
-    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
-        false
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> Result<(), Undelivered> {
+        Err(Undelivered::Malformed)
     }
 
     fn remember(&mut self, filter: &ReplayFilter, marks: &[Mark]) -> bool {

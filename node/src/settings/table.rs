@@ -156,6 +156,25 @@ settings! {
     /// passed under it. During that time replay-capacity is needed twice.
     "rotation-overlap" rotation_overlap: Span<1, 604_800> = "1h";
 
+    /// Address and port on which clients connect, if this node is to be an entry gateway: stock Nym
+    /// gateways have 0.0.0.0:9000. The clients speak WebSocket without TLS; for TLS, put a server
+    /// in front that ends it. The node keeps what it knows of its clients in entry.sqlite in
+    /// state-dir. "off" serves no clients.
+    "entry" entry: Or<Off, SocketAddr> = "off";
+
+    /// Connections of clients that the node has at a time; more are refused and counted. A client
+    /// that is idle takes about 10 KiB and one open file.
+    "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
+
+    /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
+    /// networks; this version takes no zk-nym tickets, so that with false no client can send.
+    "free-bandwidth" free_bandwidth: bool = "false";
+
+    /// Whether clients may name private addresses as the first hop of a packet. True is for
+    /// networks within one machine or one building; elsewhere it lets everybody send packets to
+    /// services that only this machine can reach.
+    "private-first-hops" private_first_hops: bool = "false";
+
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
     "drain" drain: Span<0, 60> = "5s";

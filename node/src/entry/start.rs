@@ -1,0 +1,42 @@
+//! From settings and keys to a running entry.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use phix_io::Injector;
+
+use super::{Entry, Plan, accept};
+use crate::fault::Fault;
+use crate::keys::NodeKeys;
+use crate::place::Place;
+
+/// Where the database of the entry at `place` is.
+///
+/// # Errors
+/// If the settings leave no place for it.
+pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
+    place.state_dir().ok_or_else(|| {
+        Fault::refused(
+            "an entry must remember its clients: set `state-dir` to a directory, or `entry` to off.",
+        )
+    })
+}
+
+/// Starts the entry at `place`, if there is to be one. Its packets go out by `injector`.
+///
+/// # Errors
+/// A sentence, if it cannot start.
+pub fn start(place: &Place, keys: &NodeKeys, injector: Injector) -> Result<Option<Entry>, Fault> {
+    let settings = &place.settings;
+    let Some(address) = settings.entry.get() else { return Ok(None) };
+    let plan = Plan {
+        listener: accept::listen(address)?,
+        identity: (*keys.signing).clone(),
+        injector,
+        dir: dir(place)?,
+        connections_max: settings.entry_connections.size(),
+        free_bandwidth: settings.free_bandwidth,
+        private_hops: settings.private_first_hops,
+    };
+    Entry::start(plan, &[], |_, _| Arc::new(super::delivery::Forgetful)).map(Some)
+}
