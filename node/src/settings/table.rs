@@ -175,6 +175,13 @@ settings! {
     /// services that only this machine can reach.
     "private-first-hops" private_first_hops: bool = "false";
 
+    /// MiB of messages that the entry keeps for one client that is not connected, or is too slow;
+    /// more are dropped and counted. They wait on the disk of state-dir for 24 hours at most.
+    "inbox-client" inbox_client: Count<1, 1_000_000> = "64";
+
+    /// MiB of messages that the entry keeps for all such clients together.
+    "inbox-total" inbox_total: Count<1, 100_000_000> = "4096";
+
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
     "drain" drain: Span<0, 60> = "5s";
