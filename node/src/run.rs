@@ -54,7 +54,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     machine::prepare();
     let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
-    check::memory(settings)?;
+    check::memory(&place)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
