@@ -11,6 +11,7 @@ use phix_io::Server;
 
 use crate::announce::{self, Announcer};
 use crate::cli::say;
+use crate::entry::arrivals::arrivals;
 use crate::entry::counts::EntryFaults;
 use crate::entry::{self, Entry};
 use crate::fault::Fault;
@@ -60,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         return directory::start::run(&place);
     }
     let keys = keys::load(&place.keys_dir())?;
-    check::memory(settings)?;
+    check::memory(&place)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
@@ -71,8 +72,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
     let sphinx = PublicKey(served.primary.secret.public());
     let noise = noise::policy(&place, &keys)?;
-    let server = server::start(settings, served, next_hops, &store, noise)?;
-    let entry = entry::start(&place, &keys, server.injector())?;
+    let (doorstep, arrivals) = settings.entry.get().map(|_| arrivals()).unzip();
+    let server = server::start(settings, served, next_hops, &store, noise, doorstep.as_ref())?;
+    let entry = entry::start(&place, &keys, server.injector(), arrivals)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
