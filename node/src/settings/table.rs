@@ -57,10 +57,10 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// The directory with which this node registers, and from which it learns the other nodes, their
-    /// Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any that
-    /// speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops names a
-    /// file. "none" means that the files below say it all.
+    /// The directory with which this node registers, and from which it learns the other nodes,
+    /// their Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any
+    /// that speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops
+    /// names a file. "none" means that the files below say it all.
     "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
