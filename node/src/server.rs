@@ -9,6 +9,7 @@ use phix_io::crypto::tiers;
 use phix_io::noise::Noise;
 use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
+use crate::entry::arrivals::Doorstep;
 use crate::fault::Fault;
 use crate::machine;
 use crate::replay_store::Store;
@@ -52,8 +53,8 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts a mix node with these keys, whose replay memory is saved in `store`, that sends to
-/// `next_hops`.
+/// Starts the shards of a node with these keys, whose replay memory is saved in `store`, that send
+/// to `next_hops` and, once messages are to be delivered, leave them at `doorstep`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
@@ -63,6 +64,7 @@ pub fn start(
     next_hops: NextHops,
     store: &Store,
     noise: Noise,
+    doorstep: &Doorstep,
 ) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
@@ -82,7 +84,7 @@ pub fn start(
         drain: settings.drain.get(),
         shard: shard(settings)?,
     };
-    Server::start(config, keys, |_| store.sink())
+    Server::start(config, keys, |_| doorstep.clone().with(store.sink()))
         .map_err(|error| Fault::refused(format!("{error}.")))
 }
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use phix_io::Injector;
 
+use super::arrivals::Arrivals;
+use super::counts::Counts;
+use super::inbox::Quotas;
 use super::{Entry, Plan, accept};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -22,13 +25,22 @@ pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
     })
 }
 
-/// Starts the entry at `place`, if there is to be one. Its packets go out by `injector`.
+/// Starts the entry at `place`. Its packets go out by `injector`, what ends here comes from
+/// `arrivals`, and it counts in `counts`.
 ///
 /// # Errors
 /// A sentence, if it cannot start.
-pub fn start(place: &Place, keys: &NodeKeys, injector: Injector) -> Result<Option<Entry>, Fault> {
+pub fn start(
+    place: &Place,
+    keys: &NodeKeys,
+    injector: Injector,
+    arrivals: Arrivals,
+    counts: Arc<Counts>,
+) -> Result<Entry, Fault> {
     let settings = &place.settings;
-    let Some(address) = settings.entry.get() else { return Ok(None) };
+    let address = settings.entry.get().ok_or_else(|| {
+        Fault::refused("clients must be told where to connect: set `entry` to an address and port.")
+    })?;
     let plan = Plan {
         listener: accept::listen(address)?,
         identity: (*keys.signing).clone(),
@@ -38,5 +50,8 @@ pub fn start(place: &Place, keys: &NodeKeys, injector: Injector) -> Result<Optio
         free_bandwidth: settings.free_bandwidth,
         private_hops: settings.private_first_hops,
     };
-    Entry::start(plan, &[], |_, _| Arc::new(super::delivery::Forgetful)).map(Some)
+    let mib = |count: u64| count << 20;
+    let quotas =
+        Quotas { client: mib(settings.inbox_client.get()), total: mib(settings.inbox_total.get()) };
+    Entry::open(plan, counts, arrivals, quotas)
 }
