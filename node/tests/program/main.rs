@@ -1,6 +1,9 @@
 //! Tests of the program itself, run as a person would run it.
 
+mod assigned;
+mod clients;
 mod common;
+mod gateway;
 mod help;
 mod init;
 mod load;
