@@ -48,6 +48,7 @@ use database::{Database, DatabaseThread};
 use delivery::Inbox;
 use inbox::{ClientInbox, Quotas};
 use sessions::Sessions;
+use socket::End;
 use tickets::{NoTickets, Tickets};
 use unproved::Unproved;
 
@@ -93,6 +94,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Counts how a connection ended.
+    fn note(&self, end: End) {
+        if let End::Refused(why) = end {
+            self.counts.refuse(why);
+        }
+    }
+
     /// Seconds since 1970.
     fn now(&self) -> u64 {
         crate::rotation::now().as_secs()
