@@ -1,6 +1,8 @@
-//! The bodies of the fuzz targets for what clients and gateways say, driven by seeded random
-//! input, so that every run of the tests has them compiled and run. `engine/fuzz` has them, too.
+//! The bodies of the fuzz targets for what clients, gateways and directories say, driven by seeded
+//! random input, so that every run of the tests has them compiled and run. `engine/fuzz` has them,
+//! too.
 
+mod directory;
 mod gateway_binary;
 mod gateway_text;
 #[path = "../../../tests/fuzzed/input.rs"]
@@ -27,6 +29,16 @@ fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
         target(&data);
         drop(told);
     }
+}
+
+#[test]
+fn registrations_are_refused_or_right() {
+    drive(directory::registration, 3_000, 96);
+}
+
+#[test]
+fn answers_are_refused_or_right() {
+    drive(directory::answers, 3_000, 96);
 }
 
 #[test]
