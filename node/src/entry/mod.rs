@@ -48,6 +48,7 @@ use database::{Database, DatabaseThread};
 use delivery::Inbox;
 use inbox::{ClientInbox, Quotas};
 use sessions::Sessions;
+use socket::End;
 use tickets::{NoTickets, Tickets};
 use unproved::Unproved;
 
@@ -93,6 +94,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Counts how a connection ended.
+    fn note(&self, end: End) {
+        if let End::Refused(why) = end {
+            self.counts.refuse(why);
+        }
+    }
+
     /// Seconds since 1970.
     fn now(&self) -> u64 {
         crate::rotation::now().as_secs()
@@ -205,8 +213,9 @@ impl Entry {
         &self.sessions
     }
 
-    /// Delivers what has arrived, ends all sessions, which gives back to the inbox what their clients have not taken, and
-    /// closes the database. Whoever else has a way to the database must have given it up.
+    /// Delivers what has arrived, ends all sessions, which gives back to the inbox what their
+    /// clients have not taken, and closes the database. Whoever else has a way to the database must
+    /// have given it up.
     pub fn stop(self) {
         if let Some(Delivery { task, end }) = self.delivery {
             drop(end);
@@ -214,7 +223,7 @@ impl Entry {
             let _ = self.runtime.block_on(async { timeout(STOPPING, task).await });
         }
         let deadline = Instant::now() + STOPPING;
-        while self.sessions.count() > 0 && Instant::now() < deadline {
+        while self.counts.sessions.get() > 0 && Instant::now() < deadline {
             self.sessions.end_all();
             std::thread::sleep(Duration::from_millis(10));
         }

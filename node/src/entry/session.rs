@@ -47,10 +47,10 @@ pub(crate) struct Account {
 }
 
 /// Runs the session of a client that has shown who it is.
-pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) -> End {
+pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) {
     let Opened { seat, available, welcome } = match open(shared, &mut socket, &newcomer).await {
         Ok(opened) => opened,
-        Err(refused) => return turn_away(socket, refused).await,
+        Err(refused) => return turn_away(shared, socket, refused).await,
     };
     let session = Session {
         shared: Arc::clone(shared),
@@ -63,21 +63,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newc
         looked: 0,
         asked: None,
     };
-    session.run(welcome).await
+    session.run(welcome).await;
 }
 
 /// Tells a client why it is refused.
-pub(crate) async fn turn_away(mut socket: Socket, refused: Refused) -> End {
+pub(crate) async fn turn_away(shared: &Shared, mut socket: Socket, refused: Refused) {
     let Refused { end, answer } = refused;
+    shared.note(end);
     if let Some(text) = answer
-        && let Err(end) = socket.text(text).await
+        && socket.text(text).await.is_err()
     {
-        return end;
+        return;
     }
     if end != End::Gone {
         socket.part().await;
     }
-    end
 }
 
 struct Opened {
@@ -109,7 +109,7 @@ async fn open(
         shared.counts.registered.add(1);
         socket.text(last.to_text()).await?;
     }
-    let available = shared.clients.change(client, 0).await.map_err(|error| database(&error))?;
+    let available = shared.clients.available(client).await.map_err(|error| database(&error))?;
     let (status, upgrade_mode) = (true, false);
     let welcome = match way {
         Way::Registered(_) => ServerResponse::Register { protocol_version, status, upgrade_mode },
@@ -124,7 +124,7 @@ async fn open(
 }
 
 impl Session {
-    async fn run(mut self, welcome: ServerResponse) -> End {
+    async fn run(mut self, welcome: ServerResponse) {
         let signals = Arc::clone(&self.seat.signals);
         let end = tokio::select! {
             biased;
@@ -134,8 +134,8 @@ impl Session {
                 Err(end) => end,
             },
         };
+        self.shared.note(end);
         self.leave(end).await;
-        end
     }
 
     async fn serve(&mut self, welcome: &ServerResponse) -> Result<Infallible, End> {
@@ -236,14 +236,17 @@ impl Session {
 
     /// Gives back what the client did not take, and says goodbye.
     async fn leave(mut self, end: End) {
-        let mut left = std::mem::take(&mut self.written);
-        left.extend(self.seat.close());
-        if !left.is_empty() {
-            self.shared.inbox.keep(self.seat.client, left).await;
-        }
         self.save().await;
+        let Self { shared, socket, mut seat, written: mut left, .. } = self;
+        left.extend(seat.close());
+        if !left.is_empty() {
+            shared.inbox.keep(seat.client, left).await;
+            // The client's next session may have begun.
+            shared.sessions.look(&seat.client);
+        }
+        drop(seat);
         if end != End::Gone {
-            self.socket.part().await;
+            socket.part().await;
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::place::Place;
 pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
     place.state_dir().ok_or_else(|| {
         Fault::refused(
-            "an entry must remember its clients: set `state-dir` to a directory, or `entry` to off.",
+            "an entry must remember its clients: set `state-dir` to a directory, or `entry` to \
+             off.",
         )
     })
 }

@@ -3,6 +3,7 @@
 mod assigned;
 mod clients;
 mod common;
+mod entry;
 mod gateway;
 mod help;
 mod init;
