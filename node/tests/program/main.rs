@@ -3,6 +3,7 @@
 mod assigned;
 mod clients;
 mod common;
+mod directory;
 mod entry;
 mod gateway;
 mod help;
