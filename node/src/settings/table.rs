@@ -187,7 +187,7 @@ settings! {
     "entry" entry: Or<Off, SocketAddr> = "off";
 
     /// Connections of clients that the node has at a time; more are refused and counted. A client
-    /// that is idle takes about 10 KiB and one open file.
+    /// that is idle takes about 16 KiB and one open file.
     "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
 
     /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
