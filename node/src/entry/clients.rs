@@ -130,6 +130,16 @@ impl Clients {
         self.database.run(work).await
     }
 
+    /// The bandwidth of `client`.
+    pub(crate) async fn available(&self, client: ClientId) -> Result<i64, DatabaseError> {
+        let work = move |database: &Connection| {
+            let mut find =
+                database.prepare_cached("SELECT available FROM bandwidth WHERE identity = ?1")?;
+            find.query_row([client], |row| row.get(0)).optional()
+        };
+        Ok(self.database.run(work).await?.unwrap_or(0))
+    }
+
     /// Changes the bandwidth of `client`; what it has then.
     pub(crate) async fn change(&self, client: ClientId, by: i64) -> Result<i64, DatabaseError> {
         let work = move |database: &Connection| {

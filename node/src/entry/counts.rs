@@ -163,7 +163,8 @@ pub struct Counts {
     refused: [AtomicU64; Refusal::ALL.len()],
     /// Connections that there are.
     pub connections: Gauge,
-    /// Sessions that there are: connections that have shown who they are.
+    /// Sessions that there are, those among them that are ending: connections that have shown who
+    /// they are.
     pub sessions: Gauge,
     /// Bytes of messages that wait for connections.
     pub queued: Gauge,
@@ -250,8 +251,8 @@ impl Default for EntryFaults {
 }
 
 impl EntryFaults {
-    /// The lines to say at `now`: one for each reason that came up since the last line about it, and
-    /// that was at least a minute ago.
+    /// The lines to say at `now`: one for each reason that came up since the last line about it,
+    /// if that was at least a minute ago.
     pub fn look(&mut self, counts: &Counts, now: Instant) -> Vec<String> {
         let each = Refusal::ALL.iter().zip(&mut self.0);
         each.filter_map(|(why, said)| said.note(why.words(), counts.refused(*why), now)).collect()

@@ -193,8 +193,9 @@ impl Entry {
         &self.sessions
     }
 
-    /// Delivers what has arrived, ends all sessions, which gives back to the inbox what their clients have not taken, and
-    /// closes the database. Whoever else has a way to the database must have given it up.
+    /// Delivers what has arrived, ends all sessions, which gives back to the inbox what their
+    /// clients have not taken, and closes the database. Whoever else has a way to the database must
+    /// have given it up.
     pub fn stop(self) {
         if let Some(Delivery { task, end }) = self.delivery {
             drop(end);
@@ -202,7 +203,7 @@ impl Entry {
             let _ = self.runtime.block_on(async { timeout(STOPPING, task).await });
         }
         let deadline = Instant::now() + STOPPING;
-        while self.sessions.count() > 0 && Instant::now() < deadline {
+        while self.counts.sessions.get() > 0 && Instant::now() < deadline {
             self.sessions.end_all();
             std::thread::sleep(Duration::from_millis(10));
         }

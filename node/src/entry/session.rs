@@ -109,7 +109,7 @@ async fn open(
         shared.counts.registered.add(1);
         socket.text(last.to_text()).await?;
     }
-    let available = shared.clients.change(client, 0).await.map_err(|error| database(&error))?;
+    let available = shared.clients.available(client).await.map_err(|error| database(&error))?;
     let (status, upgrade_mode) = (true, false);
     let welcome = match way {
         Way::Registered(_) => ServerResponse::Register { protocol_version, status, upgrade_mode },
@@ -236,14 +236,17 @@ impl Session {
 
     /// Gives back what the client did not take, and says goodbye.
     async fn leave(mut self, end: End) {
-        let mut left = std::mem::take(&mut self.written);
-        left.extend(self.seat.close());
-        if !left.is_empty() {
-            self.shared.inbox.keep(self.seat.client, left).await;
-        }
         self.save().await;
+        let Self { shared, socket, mut seat, written: mut left, .. } = self;
+        left.extend(seat.close());
+        if !left.is_empty() {
+            shared.inbox.keep(seat.client, left).await;
+            // The client's next session may have begun.
+            shared.sessions.look(&seat.client);
+        }
+        drop(seat);
         if end != End::Gone {
-            self.socket.part().await;
+            socket.part().await;
         }
     }
 }

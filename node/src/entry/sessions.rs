@@ -143,7 +143,6 @@ impl Sessions {
         let mut open = self.lock();
         if open.get(client).is_some_and(|handle| handle.number == number) {
             open.remove(client);
-            self.counts.sessions.sub(1);
         }
     }
 
@@ -184,6 +183,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         // What was not given back has not been acknowledged either: its senders send it again.
         drop(self.close());
+        self.sessions.counts.sessions.sub(1);
     }
 }
 
@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(counts.queued.get(), 5);
         let mut other = other;
         assert_eq!(other.close(), [message(5)]);
+        drop((slow, other));
         assert_eq!((counts.queued.get(), counts.sessions.get(), sessions.count()), (0, 0, 0));
     }
 

@@ -1,10 +1,11 @@
 //! From settings and keys to a running entry.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use phix_io::Injector;
 
+use super::arrivals::Arrivals;
+use super::inbox::Quotas;
 use super::{Entry, Plan, accept};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -17,18 +18,27 @@ use crate::place::Place;
 pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
     place.state_dir().ok_or_else(|| {
         Fault::refused(
-            "an entry must remember its clients: set `state-dir` to a directory, or `entry` to off.",
+            "an entry must remember its clients: set `state-dir` to a directory, or `entry` to \
+             off.",
         )
     })
 }
 
-/// Starts the entry at `place`, if there is to be one. Its packets go out by `injector`.
+/// Starts the entry at `place`, if there is to be one. Its packets go out by `injector`, and what
+/// ends at this node comes by `arrivals`.
 ///
 /// # Errors
 /// A sentence, if it cannot start.
-pub fn start(place: &Place, keys: &NodeKeys, injector: Injector) -> Result<Option<Entry>, Fault> {
+pub fn start(
+    place: &Place,
+    keys: &NodeKeys,
+    injector: Injector,
+    arrivals: Option<Arrivals>,
+) -> Result<Option<Entry>, Fault> {
     let settings = &place.settings;
-    let Some(address) = settings.entry.get() else { return Ok(None) };
+    let (Some(address), Some(arrivals)) = (settings.entry.get(), arrivals) else {
+        return Ok(None);
+    };
     let plan = Plan {
         listener: accept::listen(address)?,
         identity: (*keys.signing).clone(),
@@ -38,5 +48,9 @@ pub fn start(place: &Place, keys: &NodeKeys, injector: Injector) -> Result<Optio
         free_bandwidth: settings.free_bandwidth,
         private_hops: settings.private_first_hops,
     };
-    Entry::start(plan, &[], |_, _| Arc::new(super::delivery::Forgetful)).map(Some)
+    let quotas = Quotas {
+        client: settings.inbox_client.get() << 20,
+        total: settings.inbox_total.get() << 20,
+    };
+    Entry::open(plan, arrivals, quotas).map(Some)
 }

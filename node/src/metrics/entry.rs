@@ -20,11 +20,13 @@ impl Collector for EntryPage {
         let refused = reasons.map(|why| ([("reason", why.name())], counts.refused(*why)));
         let help = "What the entry refused to clients, by reason.";
         writer.counts("entry_refused", help, refused)?;
-        let grows: [(&str, &str, &Gauge); 4] = [
+        let grows: [(&str, &str, &Gauge); 6] = [
             ("entry_registrations", "Registrations of clients.", &counts.registered),
             ("entry_authentications", "Sessions of clients known before.", &counts.authenticated),
             ("entry_packets", "Packets of clients that were sent on.", &counts.forwarded),
             ("entry_messages", "Messages that were written to clients.", &counts.pushed),
+            ("entry_messages_stored", "Messages that were put into the inbox.", &counts.stored),
+            ("entry_messages_expired", "Messages that waited for too long.", &counts.expired),
         ];
         for (name, help, value) in grows {
             let none: [(&str, &str); 0] = [];

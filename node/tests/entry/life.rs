@@ -51,9 +51,10 @@ async fn a_client_registers_sends_is_written_to_and_comes_back() {
     assert_eq!(client.delivered().await, b"delivered");
     assert_eq!(scene.counts().forwarded.get(), 2);
 
+    let id = client.id();
     drop(client.line);
     until("the end of the session", || scene.counts().sessions.get() == 0).await;
-    assert_eq!(scene.entry().sessions().push(&client.id(), message("late")), Err(message("late")));
+    assert_eq!(scene.entry().sessions().push(&id, message("late")), Err(message("late")));
     client.line = Line::new(scene.address()).await;
     let line = Line::new(scene.address()).await;
     assert_eq!(client.authenticate(line, now()).await, authenticated(left));

@@ -2,5 +2,6 @@
 
 mod clients;
 mod hostile;
+mod idle;
 mod life;
 mod scene;

@@ -18,6 +18,7 @@ use phix_node::entry::counts::{Counts, Refusal};
 use phix_node::entry::delivery::Forgetful;
 use phix_node::entry::{Entry, Plan, listen};
 use tempfile::TempDir;
+use tokio::task::block_in_place;
 
 /// More than anything here takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ impl Scene {
     pub(crate) fn new(ways: Ways) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = shard();
-        let entry = Some(entry(ways, dir.path(), &server));
+        let entry = Some(block_in_place(|| entry(ways, dir.path(), &server)));
         Self { entry, server: Some(server), ways, dir }
     }
 
@@ -72,17 +73,24 @@ impl Scene {
     /// Ends the entry and starts it anew.
     pub(crate) fn restart(&mut self) {
         let server = self.server.as_ref().unwrap();
-        self.entry.take().unwrap().stop();
-        self.entry = Some(entry(self.ways, self.dir.path(), server));
+        let stopped = self.entry.take().unwrap();
+        self.entry = Some(block_in_place(|| {
+            stopped.stop();
+            entry(self.ways, self.dir.path(), server)
+        }));
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
         // Where a test failed, its own reason matters more than what is left here.
-        if !std::thread::panicking() {
-            self.entry.take().into_iter().for_each(Entry::stop);
-            drop(self.server.take().unwrap().stop());
+        if std::thread::panicking() {
+            std::mem::forget(self.entry.take());
+        } else {
+            block_in_place(|| {
+                self.entry.take().into_iter().for_each(Entry::stop);
+                drop(self.server.take().unwrap().stop());
+            });
         }
     }
 }

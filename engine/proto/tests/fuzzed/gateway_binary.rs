@@ -34,7 +34,8 @@ pub(crate) fn observe(data: &[u8], seen: &mut Seen) {
         1 => {
             let mut content = input.slice(30).to_vec();
             let size = PacketSize::ALL[input.below(3)];
-            content.extend(input.stretched(size.packet_len() - input.below(2)));
+            let len = size.packet_len() - input.below(2);
+            content.extend(input.stretched(len));
             let mut message = vec![input.byte() & 3, 1];
             message.extend_from_slice(&nonce);
             message.extend_from_slice(&key.seal(&nonce, &content));
@@ -54,7 +55,8 @@ pub(crate) fn observe(data: &[u8], seen: &mut Seen) {
             } else {
                 (input.array::<16>(), u16::from_be_bytes(input.array())).into()
             };
-            let packet = input.stretched(PacketSize::ALL[input.below(5)].packet_len());
+            let size = PacketSize::ALL[input.below(5)];
+            let packet = input.stretched(size.packet_len());
             let rotation = phix_engine::wire::frame::KeyRotation::ALL[input.below(3)];
             let forward = Forward::new(hop, rotation, &packet).expect("it has one of five lengths");
             let version = OLDEST_VERSION + input.byte() % 3;
