@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -18,18 +19,20 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// The parts of a URL that say where to connect, and what to ask for there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) tls: bool,
+pub struct Url {
+    /// Whether TLS is spoken there.
+    pub tls: bool,
     /// Name or address, without the brackets of IPv6.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// Port, that of the scheme where the URL names none.
+    pub port: u16,
     /// Begins with a slash, or is empty.
-    pub(super) path: String,
+    pub path: String,
 }
 
 /// Why a text is no URL that can be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UrlError(String);
+pub struct UrlError(String);
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +42,10 @@ impl fmt::Display for UrlError {
 
 impl Url {
     /// Reads a URL with one of two schemes: that of plain connections, then that of TLS.
-    pub(super) fn parse(text: &str, schemes: [&str; 2]) -> Result<Self, UrlError> {
+    ///
+    /// # Errors
+    /// If it is none, with a sentence that says what is wanted.
+    pub fn parse(text: &str, schemes: [&str; 2]) -> Result<Self, UrlError> {
         let wrong = || {
             let text = text.escape_debug();
             let [plain, tls] = schemes;
@@ -72,21 +78,35 @@ impl Url {
     }
 
     /// Host and port as they stand in headers and messages.
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
 /// A connection.
-pub(super) enum Connection {
+#[derive(Debug)]
+pub enum Connection {
+    /// As it is.
     Plain(TcpStream),
+    /// Inside TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Connects to where `url` says.
-pub(super) async fn connect(url: &Url) -> io::Result<Connection> {
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+///
+/// # Errors
+/// If nothing answers there, or no TLS that the system trusts.
+pub async fn connect(url: &Url) -> io::Result<Connection> {
+    connect_from(url, None).await
+}
+
+/// The same from the local address `source`, if there is one.
+///
+/// # Errors
+/// As [`connect`], or if this machine has no such address.
+pub async fn connect_from(url: &Url, source: Option<IpAddr>) -> io::Result<Connection> {
+    let stream = dial(url, source).await?;
     // Packets are sent when they are due, not when there are enough of them.
     stream.set_nodelay(true)?;
     if !url.tls {
@@ -95,6 +115,24 @@ pub(super) async fn connect(url: &Url) -> io::Result<Connection> {
     let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
     let connector = TlsConnector::from(Arc::new(tls_config()?));
     Ok(Connection::Tls(Box::new(connector.connect(name, stream).await?)))
+}
+
+async fn dial(url: &Url, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let place = (url.host.as_str(), url.port);
+    let Some(source) = source else { return TcpStream::connect(place).await };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host(place).await? {
+        if address.is_ipv4() != source.is_ipv4() {
+            continue;
+        }
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn tls_config() -> io::Result<ClientConfig> {

@@ -35,7 +35,7 @@
 pub mod apps;
 mod client;
 pub mod core;
-mod dial;
+pub mod dial;
 pub mod directory;
 pub mod settings;
 pub mod store;

@@ -34,7 +34,12 @@ impl Performance {
 impl fmt::Display for Performance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, rest) = (self.0 / ONE, self.0 % ONE);
-        if rest == 0 { write!(f, "{whole}") } else { write!(f, "{whole}.{rest:04}") }
+        if rest == 0 {
+            return write!(f, "{whole}");
+        }
+        // As stock writes decimal numbers: no zeros at the end.
+        let digits = format!("{rest:04}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
     }
 }
 
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn shares_are_decimal_numbers() {
-        for (share, text) in [(0, "0"), (10_000, "1"), (9_834, "0.9834"), (500, "0.0500")] {
+        for (share, text) in [(0, "0"), (10_000, "1"), (9_834, "0.9834"), (500, "0.05")] {
             assert_eq!(Performance(share).to_string(), text);
             assert_eq!(text.parse(), Ok(Performance(share)));
         }
