@@ -22,6 +22,7 @@ mod notify;
 pub mod place;
 pub mod replay_store;
 pub mod report;
+pub mod roles;
 pub mod rotation;
 pub mod run;
 pub mod server;

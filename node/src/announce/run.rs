@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use phix_io::Server;
-use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
+use phix_proto::directory::nodes::{Entry, Role};
 
 use super::{Announcer, Describer, News, Offer, words};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
+use crate::roles::Post;
 use crate::settings::NoiseUse;
 
-/// Announces the node at `place`, which listens on `address`, and for clients on `clients`, if it
-/// has a directory.
+/// Announces the node at `place`, which listens on `address` and is at `post`, if it has a
+/// directory.
 ///
 /// # Errors
 /// If it cannot say where it is, or the system gives no thread.
@@ -22,14 +23,13 @@ pub fn start(
     place: &Place,
     keys: &NodeKeys,
     address: SocketAddr,
-    clients: Option<SocketAddr>,
+    post: &Post<'_>,
 ) -> Result<Option<Announcer>, Fault> {
     let Some(directory) = place.settings.directory.clone().get() else { return Ok(None) };
     let address = place.settings.announce.get().unwrap_or(address);
-    let entry = clients.map(|on| Entry { hostname: None, ws_port: on.port(), wss_port: None });
-    let roles =
-        SupportedRoles { mixnode: true, entry: entry.is_some(), ..SupportedRoles::default() };
-    let offer = Offer { roles, entry, ..Offer::default() };
+    let roles = post.offered().offered();
+    let clients = |at: SocketAddr| Entry { hostname: None, ws_port: at.port(), wss_port: None };
+    let offer = Offer { roles, entry: post.clients().map(clients), ..Offer::default() };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
     Announcer::start(directory.url(), source, describer, say).map(Some)

@@ -34,7 +34,7 @@ const TABLES: &str = "
         number INTEGER NOT NULL,
         sent INTEGER NOT NULL,
         delivered INTEGER NOT NULL,
-        entry INTEGER NOT NULL,
+        entry INTEGER,
         PRIMARY KEY (node, number)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE epochs (
