@@ -5,7 +5,8 @@
 //! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
-//! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
+//! ends), `patience` (their time limits), `sources` (how many each peer may have), `allowance` (how many packets
+//! each peer may bring), `sending` (what
 //! one vectored send still owes), `slab` (connections by generation) are written once for both
 //! links; `epoll` and `uring` are about system calls only. [`crypto`] is
 //! apart from all that: the kernels to hand to the engine.
@@ -15,6 +16,7 @@
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
+mod allowance;
 mod clock;
 pub mod crypto;
 mod epoll;
