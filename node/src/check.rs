@@ -9,6 +9,7 @@ use phix_client::topology::PublicKey;
 use phix_engine::egress::NextHops;
 
 use crate::cli::say;
+use crate::entry;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
@@ -58,6 +59,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         source(settings.source.get()),
         noise::check(&place, &keys),
         next_hops(&place),
+        entry(&place),
         metrics(settings.metrics.get()),
         memory(&place),
         disk(&place),
@@ -137,6 +139,15 @@ fn next_hops(place: &Place) -> Result<String, Fault> {
     })
 }
 
+/// Whether clients could be served, where they are to be.
+fn entry(place: &Place) -> Result<String, Fault> {
+    let Some(address) = place.settings.entry.get() else { return Ok("entry         off".into()) };
+    entry::dir(place)?;
+    entry::listen(address)?;
+    let bandwidth = if place.settings.free_bandwidth { "for nothing" } else { "none to be had" };
+    Ok(format!("entry         {address} is free; bandwidth {bandwidth}"))
+}
+
 /// Whether metrics could be shown on `address`, where one is set.
 fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
     let Some(address) = address else { return Ok("metrics       off".into()) };
@@ -194,6 +205,6 @@ fn files(settings: &Settings) -> String {
     }
     format!(
         "{shown}: connections beyond that will be refused; raise it (LimitNOFILE in systemd) \
-         or lower connections-max"
+         or lower connections-max or entry-connections"
     )
 }

@@ -88,7 +88,8 @@ fn available(meminfo: &str) -> Option<u64> {
 /// Files that these settings can come to have open.
 pub fn files(settings: &Settings) -> u64 {
     let shard = settings.connections_max.get() + PEERS_MAX as u64 + SHARD_FILES;
-    shards(settings) as u64 * shard
+    let clients = settings.entry.get().map_or(0, |_| settings.entry_connections.get());
+    shards(settings) as u64 * shard + clients
 }
 
 /// Files that this program may have open at most, once it has raised its limit.

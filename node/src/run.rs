@@ -9,7 +9,11 @@ use phix_client::topology::PublicKey;
 use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
+use crate::announce::{self, Announcer};
 use crate::cli::say;
+use crate::entry::arrivals::arrivals;
+use crate::entry::counts::EntryFaults;
+use crate::entry::{self, Entry};
 use crate::fault::Fault;
 use crate::faults::Faults;
 use crate::keys;
@@ -17,8 +21,8 @@ use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
 use crate::rotation::Keeper;
-use crate::settings::Settings;
-use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
+use crate::settings::{Role, Settings};
+use crate::{check, directory, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -52,8 +56,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let place = Place::given(matches)?;
     // First of all, so that no core dump can hold the keys.
     machine::prepare();
-    let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
+    if settings.role == Role::Directory {
+        return directory::start::run(&place);
+    }
+    let keys = keys::load(&place.keys_dir())?;
     check::memory(&place)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
@@ -65,7 +72,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
     let sphinx = PublicKey(served.primary.secret.public());
     let noise = noise::policy(&place, &keys)?;
-    let server = server::start(settings, served, next_hops, &store, noise)?;
+    let (doorstep, arrivals) = settings.entry.get().map(|_| arrivals()).unzip();
+    let server = server::start(settings, served, next_hops, &store, noise, doorstep.as_ref())?;
+    let entry = entry::start(&place, &keys, server.injector(), arrivals)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
@@ -75,11 +84,20 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         say(format_args!("metrics on http://{}/metrics", endpoint.address()));
         metrics::warning(endpoint.address()).into_iter().for_each(say);
     }
+    if let Some(entry) = &entry {
+        shown.with_entry(entry.counts());
+        say(format_args!("clients on ws://{}", entry.address()));
+    }
     notify::tell("READY=1");
     let interval = settings.status_interval.get().map(|span| span.get());
-    let failed = watch(&server, &stop, keeper.as_mut(), interval);
+    let clients = entry.as_ref().map(Entry::address);
+    let announcer = announce::run::start(&place, &keys, server.address(), clients)?;
+    let duties = Duties { keeper: keeper.as_mut(), announcer: announcer.as_ref(), place: &place };
+    let failed = watch(&server, entry.as_ref(), &stop, duties, interval);
+    drop(announcer);
     notify::tell("STOPPING=1");
     shown.leave();
+    entry.into_iter().for_each(Entry::stop);
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
     let unsaved = store.close();
@@ -122,15 +140,26 @@ fn first_line(
     )
 }
 
+/// What a running node sees to besides its packets.
+struct Duties<'a> {
+    /// Changes the keys, if they change.
+    keeper: Option<&'a mut Keeper>,
+    /// Deals with a directory, if there is one.
+    announcer: Option<&'a Announcer>,
+    place: &'a Place,
+}
+
 /// Waits until the node is told to stop, or breaks, and has the keys changed when it is time; says
 /// why it broke.
 fn watch(
     server: &Server,
+    entry: Option<&Entry>,
     stop: &phix_io::StopSignal,
-    mut keeper: Option<&mut Keeper>,
+    mut duties: Duties<'_>,
     interval: Option<Duration>,
 ) -> Option<String> {
-    let mut faults = Faults::default();
+    let (mut faults, mut entry_faults) = (Faults::default(), EntryFaults::default());
+    let mut told = announce::run::Told::default();
     let mut next = interval.map(|interval| Instant::now() + interval);
     loop {
         if stop.wait(WATCH) {
@@ -139,11 +168,17 @@ fn watch(
         if let Some(what) = server.failed() {
             return Some(what);
         }
-        if let Some(keeper) = &mut keeper {
+        if let Some(keeper) = &mut duties.keeper {
             keeper.tick(rotation::now(), server);
+        }
+        if let Some(news) = duties.announcer.and_then(Announcer::news) {
+            told.take(&news, duties.place, server);
         }
         let now = Instant::now();
         faults.look(&server.counters(), now).into_iter().for_each(say);
+        if let Some(entry) = entry {
+            entry_faults.look(entry.counts(), now).into_iter().for_each(say);
+        }
         if let (Some(time), Some(interval)) = (next, interval)
             && now >= time
         {

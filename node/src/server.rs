@@ -9,6 +9,7 @@ use phix_io::crypto::tiers;
 use phix_io::noise::Noise;
 use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
 
+use crate::entry::arrivals::Doorstep;
 use crate::fault::Fault;
 use crate::machine;
 use crate::replay_store::Store;
@@ -48,7 +49,7 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
 }
 
 /// Starts a mix node with these keys, whose replay memory is saved in `store`, that sends to
-/// `next_hops`.
+/// `next_hops`. What ends at it is left at the `doorstep`, if there is one.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
@@ -58,6 +59,7 @@ pub fn start(
     next_hops: NextHops,
     store: &Store,
     noise: Noise,
+    doorstep: Option<&Doorstep>,
 ) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
@@ -76,13 +78,16 @@ pub fn start(
         },
         noise,
         drain: settings.drain.get(),
-        shard: shard(settings)?,
+        shard: shard(settings, doorstep.is_some())?,
     };
-    Server::start(config, keys, |_| store.sink())
-        .map_err(|error| Fault::refused(format!("{error}.")))
+    let started = match doorstep {
+        Some(doorstep) => Server::start(config, keys, |_| doorstep.clone().with(store.sink())),
+        None => Server::start(config, keys, |_| store.sink()),
+    };
+    started.map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
+fn shard(settings: &Settings, delivers: bool) -> Result<shard::Config, Fault> {
     let kernels = kernels(settings.crypto)?;
     Ok(shard::Config {
         capacity: machine::capacity(settings),
@@ -91,7 +96,7 @@ fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
             Frames::Current => FrameVersion::Current,
             Frames::Legacy => FrameVersion::Legacy,
         },
-        final_hops: FinalHops::Drop,
+        final_hops: if delivers { FinalHops::Deliver } else { FinalHops::Drop },
         kernels,
         // Each shard of a server draws its own.
         seed: [0; 32],

@@ -1,7 +1,7 @@
-//! The shard: one core's share of a node, behind six verbs.
+//! The shard: one core's share of a node, behind seven verbs.
 //!
-//! `ingest` takes what arrived, `share` leaves packets with neighbours that have time, `step` opens
-//! and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
+//! `ingest` takes what arrived, `originate` what begins its way here, `share` leaves packets with
+//! neighbours that have time, `step` opens and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
 //! back, `deadline` says when to come again. A shell calls them in that order, once a turn
 //! ([`turn`]).
 //!
@@ -17,6 +17,7 @@ mod filling;
 mod keys;
 mod link;
 mod neighbours;
+mod originate;
 mod turn;
 
 use alloc::boxed::Box;
@@ -40,7 +41,9 @@ use crate::wire::frame::FrameVersion;
 
 use filling::Filling;
 pub use keys::{Keys, NodeKey};
-pub use link::{Clock, Completion, Delivery, Link, Outgoing, Sink, Wait};
+pub use link::{
+    Clock, Completion, Delivery, Link, NoSource, Origin, Outgoing, Sink, Source, Undelivered, Wait,
+};
 use neighbours::Neighbours;
 pub use neighbours::Seat;
 pub use turn::turn;
@@ -258,6 +261,11 @@ impl Shard {
         self.keys = keys;
     }
 
+    /// Changes what becomes of packets that end here, from the next batch on.
+    pub fn set_final_hops(&mut self, final_hops: FinalHops) {
+        self.final_hops = final_hops;
+    }
+
     /// Changes which addresses may be next hops; at first all may.
     pub fn set_next_hops(&mut self, next_hops: NextHops) {
         self.egress.set_next_hops(next_hops);
@@ -326,7 +334,7 @@ impl Shard {
         assert_eq!(lent, held + assembling, "slots lent out and slots accounted for");
         let c = &self.counters;
         let ended = c.forwarded + c.delivered + c.dropped_total() + c.handed_over;
-        let came = c.received + c.taken_over;
+        let came = c.received + c.taken_over + c.originated;
         assert_eq!(came, ended + held as u64, "packets received and accounted for");
     }
 

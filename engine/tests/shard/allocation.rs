@@ -7,7 +7,7 @@ use phix_engine::egress::PeerId;
 use phix_engine::intake::{Assembler, Intake};
 use phix_engine::limits::SEND_MAX;
 use phix_engine::pool::Pool;
-use phix_engine::shard::{Completion, FinalHops, Link, Outgoing, Shard, Wait, turn};
+use phix_engine::shard::{Completion, FinalHops, Link, NoSource, Outgoing, Shard, Wait, turn};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
 
@@ -77,7 +77,7 @@ fn packets_pass_without_allocation() {
     let mut run = |turns: u64, link: &mut Bare<'_>| {
         for _ in 0..turns {
             clock.0.set(clock.0.get().after(Span::from_millis(1)));
-            let Ok(_) = turn(&mut shard, link, &mut sink, &clock);
+            let Ok(_) = turn(&mut shard, link, &mut sink, &mut NoSource, &clock);
         }
     };
     // The first packets make the entry of their next hop, which is the one thing that may allocate.

@@ -8,7 +8,8 @@ use phix_io::LinkChoice;
 
 use super::Setting;
 use super::value::{
-    Any, Auto, Count, Crypto, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role, Span, Value,
+    Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role,
+    Span, Value,
 };
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
@@ -55,6 +56,12 @@ settings! {
     /// behind NAT, in a container, or where it listens on all addresses. `phix-node topology`
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
+
+    /// The directory with which this node registers, and from which it learns the other nodes, their
+    /// Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any that
+    /// speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops names a
+    /// file. "none" means that the files below say it all.
+    "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
     /// the directory of the configuration file.
@@ -165,6 +172,32 @@ settings! {
     /// passed under it. During that time replay-capacity is needed twice.
     "rotation-overlap" rotation_overlap: Span<1, 604_800> = "1h";
 
+    /// Address and port on which clients connect, if this node is to be an entry gateway: stock Nym
+    /// gateways have 0.0.0.0:9000. The clients speak WebSocket without TLS; for TLS, put a server
+    /// in front that ends it. The node keeps what it knows of its clients in entry.sqlite in
+    /// state-dir. "off" serves no clients.
+    "entry" entry: Or<Off, SocketAddr> = "off";
+
+    /// Connections of clients that the node has at a time; more are refused and counted. A client
+    /// that is idle takes about 10 KiB and one open file.
+    "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
+
+    /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
+    /// networks; this version takes no zk-nym tickets, so that with false no client can send.
+    "free-bandwidth" free_bandwidth: bool = "false";
+
+    /// Whether clients may name private addresses as the first hop of a packet. True is for
+    /// networks within one machine or one building; elsewhere it lets everybody send packets to
+    /// services that only this machine can reach.
+    "private-first-hops" private_first_hops: bool = "false";
+
+    /// MiB of messages that the entry keeps for one client that is not connected, or is too slow;
+    /// more are dropped and counted. They wait on the disk of state-dir for 24 hours at most.
+    "inbox-client" inbox_client: Count<1, 1_000_000> = "64";
+
+    /// MiB of messages that the entry keeps for all such clients together.
+    "inbox-total" inbox_total: Count<1, 100_000_000> = "4096";
+
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
     "drain" drain: Span<0, 60> = "5s";
@@ -184,6 +217,40 @@ settings! {
     /// How often the running node prints one line with packets in, out and dropped by reason;
     /// "off" prints none. Such lines say how much traffic there is when: keep them to yourself.
     "status-interval" status_interval: Or<Off, Span<1, 86400>> = "60s";
+
+    /// For the role directory: address and port on which nodes and clients ask it, by HTTP. For
+    /// HTTPS put a server in front of it that ends TLS, and see directory-check-source.
+    "directory-listen" directory_listen: SocketAddr = "127.0.0.1:8000";
+
+    /// For the role directory: address and port to which the packets come back with which it probes
+    /// nodes. Nodes must be able to reach it, and no node may have the same IP address. "auto" is
+    /// the address of directory-listen with a port that is free.
+    "directory-probes" directory_probes: Or<Auto, SocketAddr> = "auto";
+
+    /// For the role directory: how long an epoch lasts. At the beginning of each, the directory
+    /// draws anew which node does what. Stock networks have 1h.
+    "directory-epoch" directory_epoch: Span<1, 604_800> = "1h";
+
+    /// For the role directory: epochs for which nodes use one Sphinx key. The nodes need as much in
+    /// `rotation`, 24h for 24 epochs of 1h. With "off", all their keys are used for ever.
+    "directory-rotation" directory_rotation: Or<Off, Count<3, 100_000>> = "24";
+
+    /// For the role directory: nodes that are entry gateways in an epoch, at most.
+    "directory-entries" directory_entries: Count<1, 10_000> = "70";
+
+    /// For the role directory: nodes that are exit gateways in an epoch, at most.
+    "directory-exits" directory_exits: Count<0, 10_000> = "50";
+
+    /// For the role directory: nodes that mix in an epoch, all three layers together, at most.
+    "directory-mixnodes" directory_mixnodes: Count<3, 10_000> = "120";
+
+    /// For the role directory: nodes that stand by in an epoch, at most.
+    "directory-standby" directory_standby: Count<0, 10_000> = "0";
+
+    /// For the role directory: whether a node must register from an address that it announces, and
+    /// not too often. Without that, anyone can announce the address of another. Set it to false
+    /// only where all requests come through a server in front of the directory that sees to it.
+    "directory-check-source" directory_check_source: bool = "true";
 }
 
 #[cfg(test)]

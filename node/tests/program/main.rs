@@ -1,6 +1,7 @@
 //! Tests of the program itself, run as a person would run it.
 
 mod common;
+mod directory;
 mod help;
 mod init;
 mod load;

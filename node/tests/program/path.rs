@@ -11,7 +11,7 @@ use phix_client::topology::Hop;
 use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkChoice, PeerLimits, Server, ServerConfig};
@@ -26,10 +26,10 @@ pub(crate) const DESTINATION: [u8; 32] = [7; 32];
 struct Letters(SyncSender<Vec<u8>>);
 
 impl Sink for Letters {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         assert_eq!(*delivery.destination, DESTINATION);
         let message = final_message(delivery.payload).expect("a message of this test").to_vec();
-        self.0.send(message).is_ok()
+        self.0.send(message).map_err(|_| Undelivered::NoRoom)
     }
 }
 
