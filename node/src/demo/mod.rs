@@ -13,7 +13,7 @@ use clap::{ArgMatches, Command, value_parser};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::localnet::arguments::{Nodes, file, option, with_nodes};
-use crate::localnet::network::LAYERS;
+use crate::localnet::members::LAYERS;
 use crate::settings::{Span, Value};
 use report::Report;
 

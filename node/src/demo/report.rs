@@ -15,7 +15,7 @@ use super::Options;
 use super::traffic::Outcome;
 use super::verdict::Evidence;
 use crate::fault::Fault;
-use crate::localnet::network::LAYERS;
+use crate::localnet::members::LAYERS;
 
 /// The percentiles that are reported, with their names in the JSON.
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
