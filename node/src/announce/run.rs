@@ -6,7 +6,7 @@ use std::sync::Arc;
 use phix_io::Server;
 use phix_proto::directory::nodes::{Entry, Role};
 
-use super::{Announcer, Describer, News, Offer, words};
+use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -53,7 +53,7 @@ impl Told {
         }
         if self.role.replace(news.role) != Some(news.role) {
             say(format_args!(
-                "epoch {}: role {}; the directory lists {} nodes{}",
+                "epoch {}: role {}; {LISTS}{} nodes{}",
                 news.epoch,
                 words(news.role),
                 news.nodes,

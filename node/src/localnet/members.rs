@@ -36,8 +36,7 @@ pub(crate) struct Member {
 /// address of its own, as nodes are known by their addresses.
 pub(crate) fn members(width: usize) -> Vec<Member> {
     let mixes = (1..=LAYERS * width).map(|number| (format!("mix{number}"), Part::Mix));
-    let gateways: [_; GATEWAYS] =
-        [("entry".to_owned(), Part::Entry), ("exit".to_owned(), Part::Exit)];
+    let gateways = [("entry".to_owned(), Part::Entry), ("exit".to_owned(), Part::Exit)];
     let all = [("directory".to_owned(), Part::Directory)].into_iter().chain(mixes).chain(gateways);
     all.enumerate().map(|(i, (name, part))| Member { name, part, ip: address(i) }).collect()
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use phix_client::mixnet::{Settings, topology};
-use phix_client::topology::Topology;
 use phix_io::LinkChoice;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime;
 
 use super::members::{LAYERS, Member, Part, Ports, members};
+use crate::announce::LISTS;
 use crate::fault::Fault;
 
 /// How long the network may take until all of it is in use.
@@ -68,12 +68,25 @@ struct Running {
 }
 
 impl Running {
+    /// What it has said.
+    fn said(&self) -> String {
+        let mut text = String::new();
+        let read = File::open(&self.log).and_then(|mut log| log.read_to_string(&mut text));
+        read.map_or_else(|_| String::new(), |_| text)
+    }
+
+    /// How many nodes it has learned of from the directory, as it said last.
+    fn knows_of(&self) -> Option<usize> {
+        let said = self.said();
+        let (_, last) = said.rsplit_once(LISTS)?;
+        last.split(' ').next()?.parse().ok()
+    }
+
     /// Why it has ended, if it has.
     fn ended(&mut self) -> Option<Fault> {
         let status = self.child.try_wait().ok().flatten()?;
-        let mut text = String::new();
-        let read = File::open(&self.log).and_then(|mut log| log.read_to_string(&mut text));
-        let last = read.ok().and_then(|_| text.trim_end().lines().last()).unwrap_or("no word");
+        let said = self.said();
+        let last = said.trim_end().lines().last().unwrap_or("no word");
         let last = last.trim_start_matches("phix-node: ");
         let what = format!("{} has ended: {last}", self.member.name);
         Some(if status.code() == Some(2) { Fault::refused(what) } else { Fault::broken(what) })
@@ -85,7 +98,6 @@ impl Running {
 pub(crate) struct Processes {
     running: Vec<Running>,
     directory: String,
-    topology: Topology,
     place: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -110,20 +122,15 @@ impl Processes {
             network.add(member)?;
             network.wait_for_last(given_up)?;
         }
-        let topology = network.wait_until_in_use(given_up)?;
+        network.wait_until_in_use(given_up)?;
         let running = std::mem::take(&mut network.running);
         drop(network);
-        Ok(Self { running, directory, topology, place, _temporary: temporary })
+        Ok(Self { running, directory, place, _temporary: temporary })
     }
 
     /// The base URL of the directory.
     pub(crate) fn directory(&self) -> &str {
         &self.directory
-    }
-
-    /// The network as its directory described it when all of it was in use.
-    pub(crate) fn topology(&self) -> &Topology {
-        &self.topology
     }
 
     /// Its members and where they are, a line each.
@@ -222,22 +229,30 @@ impl Starting<'_> {
         })
     }
 
-    /// Waits until the directory has all members in use.
-    fn wait_until_in_use(&mut self, given_up: &dyn Fn() -> bool) -> Result<Topology, Fault> {
+    /// Waits until the directory has all members in use, and they know of each other.
+    fn wait_until_in_use(&mut self, given_up: &dyn Fn() -> bool) -> Result<(), Fault> {
         let executor = runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let executor = executor.map_err(|error| no_process(&error))?;
         let settings =
             Settings { directory: Some(self.directory.to_owned()), ..Settings::default() };
         let mixes = LAYERS * self.plan.width;
-        self.wait(given_up, |_| {
+        self.wait(given_up, |network| {
             let topology = executor.block_on(topology(&settings)).map_err(|e| e.to_string())?;
             // What clients are told: all mix nodes, and the gateways that let clients in.
             let gateways = topology.entry_gateways().count();
             let all = topology.form().node_details.len();
-            if gateways > 0 && all >= mixes + gateways {
-                return Ok(topology);
+            if gateways == 0 || all < mixes + gateways {
+                let mixing = all - gateways;
+                return Err(format!(
+                    "{mixing} mix nodes of {mixes} and {gateways} gateways are in use"
+                ));
             }
-            Err(format!("{} mix nodes of {mixes} and {gateways} gateways are in use", all - gateways))
+            // Nodes that know of each other at different times do not agree on Noise until then.
+            let nodes = network.running.len() - 1;
+            network.running[1..].iter().try_for_each(|node| match node.knows_of() {
+                Some(known) if known == nodes => Ok(()),
+                known => Err(format!("{} knows of {} nodes", node.member.name, known.unwrap_or(0))),
+            })
         })
     }
 
