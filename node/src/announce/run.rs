@@ -39,6 +39,7 @@ pub fn start(
 #[derive(Debug, Default)]
 pub struct Told {
     role: Option<Role>,
+    nodes: Option<usize>,
 }
 
 impl Told {
@@ -51,7 +52,8 @@ impl Told {
         if settings.next_hops.clone().get().is_none() {
             server.set_next_hops(&news.next_hops);
         }
-        if self.role.replace(news.role) != Some(news.role) {
+        let before = (self.role.replace(news.role), self.nodes.replace(news.nodes));
+        if before != (Some(news.role), Some(news.nodes)) {
             say(format_args!(
                 "epoch {}: role {}; {LISTS}{} nodes{}",
                 news.epoch,
