@@ -61,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         next_hops(&place),
         entry(&place),
         metrics(settings.metrics.get()),
-        memory(settings),
+        memory(&place),
         disk(&place),
         rotation(&place),
         Ok(files(settings)),
@@ -161,8 +161,8 @@ fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
 ///
 /// # Errors
 /// A sentence if it has not.
-pub fn memory(settings: &Settings) -> Result<String, Fault> {
-    let memory = machine::memory(settings);
+pub fn memory(place: &Place) -> Result<String, Fault> {
+    let memory = machine::memory(&place.settings, rotation::remembered(place, rotation::now())?);
     let (packets, replay) = (readable(memory.packets), readable(memory.replay));
     let needed = format!("up to {packets} for packets held and {replay} for packets remembered");
     match machine::memory_available() {
@@ -192,8 +192,9 @@ fn disk(place: &Place) -> Result<String, Fault> {
     let Some(dir) = place.state_dir() else {
         return Ok("disk          not used: what has passed is forgotten at a restart".into());
     };
-    let filters = machine::filters(&place.settings) as usize;
-    replay_store::disk(&dir, place.settings.replay_capacity.size().saturating_mul(filters))
+    let packets = rotation::remembered(place, rotation::now())?;
+    let packets = packets.saturating_mul(machine::filters(&place.settings));
+    replay_store::disk(&dir, usize::try_from(packets).unwrap_or(usize::MAX))
 }
 
 fn files(settings: &Settings) -> String {

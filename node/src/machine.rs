@@ -45,14 +45,19 @@ pub fn capacity(settings: &Settings) -> Capacity {
     })
 }
 
-/// The memory that these settings lead to.
-pub fn memory(settings: &Settings) -> Memory {
+/// The memory that these settings lead to, if each filter is made for `remembered` packets.
+pub fn memory(settings: &Settings, remembered: u64) -> Memory {
     let slots = capacity(settings).into_iter().zip(PacketSize::ALL);
     let shard: usize = slots.map(|(count, size)| count * slot_stride(size)).sum();
     Memory {
         packets: (shard * shards(settings)) as u64,
-        replay: settings.replay_capacity.get().saturating_mul(REPLAY_BYTES * filters(settings)),
+        replay: remembered.saturating_mul(REPLAY_BYTES * filters(settings)),
     }
+}
+
+/// Packets that so many bytes can remember.
+pub const fn replay_room(bytes: u64) -> usize {
+    (bytes / REPLAY_BYTES) as usize
 }
 
 /// Filters that there are at a time, at most: two while keys change.
@@ -119,7 +124,7 @@ mod tests {
         let flags = vec![("shards", "2".into()), ("replay-capacity", "1000".into())];
         let (settings, _) = resolve(&Sources { flags, ..Sources::default() }).unwrap();
         let packets = 2 * (32_768 * (512 + 2496) + 64 * (8640 + 16_832 + 33_216));
-        assert_eq!(memory(&settings), Memory { packets, replay: 4_000 });
+        assert_eq!(memory(&settings, 1000), Memory { packets, replay: 4_000 });
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         return directory::start::run(&place);
     }
     let keys = keys::load(&place.keys_dir())?;
-    check::memory(settings)?;
+    check::memory(&place)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;

@@ -268,3 +268,6 @@ fn node(node: &Skimmed) -> Option<Node> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

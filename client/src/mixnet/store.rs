@@ -17,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use phix_proto::gateway::SharedKey;
-use phix_proto::message::{AckKey, ClientKeys};
+use phix_proto::message::{AckKey, ClientKeys, Recipient};
 use rand::CryptoRng;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,18 @@ pub(super) fn keys(dir: &Path, rng: &mut impl CryptoRng) -> Result<ClientKeys, S
     let identity = keyfile::read(&dir.join(IDENTITY), KeyKind::Identity)?;
     let encryption = keyfile::read(&dir.join(ENCRYPTION), KeyKind::Encryption)?;
     Ok(ClientKeys::from_bytes(&identity, &encryption, AckKey::generate(rng)))
+}
+
+/// The address of the client in `dir`, whoever uses it now; nothing if it is not registered yet.
+///
+/// # Errors
+/// If there is no client, or its files cannot be used.
+pub fn address(dir: &Path) -> Result<Option<Recipient>, StoreError> {
+    Settings::load(&dir.join(settings::FILE))?;
+    let keys = keys(dir, &mut super::core::os_rng())?;
+    let Some(registration) = registration(dir)? else { return Ok(None) };
+    let address = keys.recipient(registration.gateway);
+    address.map(Some).map_err(|_| StoreError::Corrupt(dir.join(GATEWAY)))
 }
 
 /// The registration of the client in `dir`, whoever uses it now.

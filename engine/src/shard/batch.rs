@@ -27,9 +27,8 @@ enum Fate {
 type PerPacket<T> = ArrayVec<T, BATCH_MAX>;
 
 impl Shard {
-    /// Takes the oldest packets that are ready, at most a batch, all the way to the wheel.
-    pub(super) fn run_batch(&mut self, now: Time, sink: &mut impl Sink) {
-        let count = self.ready.len().min(self.batch);
+    /// Takes the `count` oldest packets that are ready, at most a batch, all the way to the wheel.
+    pub(super) fn run_batch(&mut self, count: usize, now: Time, sink: &mut impl Sink) {
         let mut batch: PerPacket<Ready> = ArrayVec::new();
         for ready in self.ready.drain(..count) {
             if self.keys.candidates(ready.arrival.rotation).is_some() {

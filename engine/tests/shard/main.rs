@@ -3,6 +3,7 @@
 
 mod allocation;
 mod common;
+mod filling;
 mod measures;
 mod neighbours;
 mod originating;

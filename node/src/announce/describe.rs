@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use phix_client::keyfile::{self, KeyKind};
 use phix_client::topology;
 use phix_proto::directory::PublicKey;
 use phix_proto::directory::nodes::{Entry, NoiseKey, SupportedRoles};
@@ -13,7 +12,7 @@ use phix_proto::directory::registration::{
 };
 
 use crate::fault::Fault;
-use crate::keys::{self, NodeKeys};
+use crate::keys::NodeKeys;
 use crate::place::Place;
 use crate::rotation::{self, Keyring, Schedule};
 
@@ -34,7 +33,7 @@ pub struct Offer {
 /// Everything that goes into descriptions of one node.
 #[derive(Debug)]
 pub struct Describer {
-    identity: SigningKey,
+    identity: Box<SigningKey>,
     address: SocketAddr,
     fixed: topology::PublicKey,
     rotating: Option<(Schedule, Keyring)>,
@@ -47,7 +46,7 @@ impl Describer {
     /// Descriptions of the node at `place`, which others reach at `address`.
     ///
     /// # Errors
-    /// If its identity key cannot be read, or its address stands for all addresses.
+    /// If its address stands for all addresses, or its settings of rotation contradict each other.
     pub fn new(
         place: &Place,
         keys: &NodeKeys,
@@ -60,17 +59,13 @@ impl Describer {
                  set --announce to the address and port under which others reach it.",
             ));
         }
-        let (kind, path) = &keys::paths(&place.keys_dir())[0];
-        debug_assert_eq!(*kind, KeyKind::Identity, "the identity is the first of the key files");
-        let secret = keyfile::read(path, KeyKind::Identity)
-            .map_err(|error| Fault::refused(format!("{error}.")))?;
         let schedule = rotation::schedule(&place.settings)?;
         let noise = keys.noise.as_ref().map(|key| NoiseKey {
             supported_version: NOISE_VERSION,
             x25519_pubkey: PublicKey(*key.public()),
         });
         Ok(Self {
-            identity: SigningKey::from_bytes(&secret),
+            identity: keys.signing.clone(),
             address,
             fixed: keys.sphinx,
             rotating: schedule.map(|schedule| (schedule, Keyring::new(place.keys_dir()))),

@@ -204,8 +204,8 @@ fn differs(own: Schedule, info: &KeyRotationInfo, now: Duration) -> Option<Strin
     let apart = number.abs_diff(theirs) > 1 || length != own.length;
     apart.then(|| {
         format!(
-            "this node changes its keys every {} s and is in rotation {number}, the directory every \
-             {} s and is in rotation {theirs}: set rotation to what the directory has.",
+            "this node changes its keys every {} s and is in rotation {number}, the directory \
+             every {} s and is in rotation {theirs}: set rotation to what the directory has.",
             own.length.as_secs_f32(),
             length.as_secs_f32(),
         )

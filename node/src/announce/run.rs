@@ -18,7 +18,7 @@ use crate::settings::NoiseUse;
 /// directory.
 ///
 /// # Errors
-/// If it cannot say where it is, or has no identity, or the system gives no thread.
+/// If it cannot say where it is, or the system gives no thread.
 pub fn start(
     place: &Place,
     keys: &NodeKeys,

@@ -190,6 +190,13 @@ impl Store {
         }
     }
 
+    /// Packets that are on disk of the key with this number, at most.
+    pub fn saved(&self, number: u32) -> usize {
+        let path = self.disk.as_ref().map(|disk| journal_path(&disk.dir, number));
+        let bytes = path.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len());
+        bytes as usize / MARK
+    }
+
     /// The numbers of the keys of which there is something on disk.
     pub fn numbers(&self) -> Vec<u32> {
         let dir = self.disk.as_ref().and_then(|disk| fs::read_dir(&disk.dir).ok());

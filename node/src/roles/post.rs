@@ -132,6 +132,7 @@ impl<'a> Post<'a> {
     pub fn tick(&mut self, now: Instant) {
         if self.closes.is_some_and(|at| now >= at) {
             self.close();
+            say("clients are served no longer");
         }
         if self.retries.is_some_and(|at| now >= at) {
             self.try_to(self.roles, now);

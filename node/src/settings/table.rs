@@ -71,10 +71,10 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// The directory with which this node registers, and from which it learns the other nodes, their
-    /// Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any that
-    /// speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops names a
-    /// file. "none" means that the files below say it all.
+    /// The directory with which this node registers, and from which it learns the other nodes,
+    /// their Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any
+    /// that speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops
+    /// names a file. "none" means that the files below say it all.
     "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
@@ -156,8 +156,11 @@ settings! {
     /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped too, and
     /// counted as replay_filter_full. It takes 4 bytes of memory for each packet at once, 200 MB
     /// for 50000000, and 8 bytes or more on disk (see state-dir). A larger number takes effect when
-    /// the node is started again, and what it remembers stays.
-    "replay-capacity" replay_capacity: Count<1_000, 100_000_000_000> = "50000000";
+    /// the node is started again, and what it remembers stays. "auto", for nodes with rotation,
+    /// makes each filter for half as many packets again as the busiest ten minutes of the last four
+    /// rotations would lead to, and for 555 a second where the node has not seen a rotation yet;
+    /// one that was too small is followed by a larger one at the next rotation or start.
+    "replay-capacity" replay_capacity: Or<Auto, Count<1_000, 100_000_000_000>> = "50000000";
 
     /// Directory in which the node keeps what it must still know after a restart: the packets that
     /// it has seen, 8 bytes for each, and up to 40 where only few come in a second. What a killed

@@ -17,6 +17,7 @@ use std::error::Error;
 use std::fmt;
 
 use phix_engine::wire::frame::KeyRotation;
+use phix_engine::wire::geometry::MAX_HOPS;
 
 use super::recipient::{RECIPIENT, Recipient, RecipientError};
 use super::surb::{ReplySurb, SurbError, SurbFormat};
@@ -173,6 +174,9 @@ impl Repliable {
                 let [high, low, hops, rotation] = *head;
                 let count = usize::from(u16::from_be_bytes([high, low]));
                 let rotation = KeyRotation::from_byte(rotation).ok_or(MessageError::Rotation)?;
+                if count > 0 && usize::from(hops) > MAX_HOPS {
+                    return Err(MessageError::Surb(SurbError::Length));
+                }
                 let len = SurbFormat::Seeds.encoded_len(usize::from(hops));
                 surbs(count, len, rotation, rest)?
             }

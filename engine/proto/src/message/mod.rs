@@ -84,6 +84,8 @@ mod seal;
 mod split;
 mod surb;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub use self::ack::ACK;
 pub use self::assemble::{Assembled, Assembler, AssemblyLimits};

@@ -7,6 +7,7 @@ mod gateway_binary;
 mod gateway_text;
 #[path = "../../../tests/fuzzed/input.rs"]
 mod input;
+mod messages;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -55,4 +56,14 @@ fn text_messages_are_read_or_refused() {
     drive(|data| gateway_text::observe(data, &mut seen), 20_000, 60);
     println!("{seen:?}");
     assert!(seen.read > 1_000 && seen.refused > 1_000, "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_are_read_or_refused() {
+    let mut seen = messages::Seen::default();
+    drive(|data| messages::observe(data, &mut seen), 20_000, 300);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
 }

@@ -5,19 +5,14 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use chacha20::ChaCha20Rng;
-use phix_engine::crypto::PORTABLE;
 use phix_engine::units::{Span, Time};
-use phix_engine::wire::address;
-use phix_engine::wire::geometry::PacketSize;
-use phix_proto::message::{ClientKeys, FinalPayload};
+use phix_proto::message::ClientKeys;
 use rand::{RngExt, SeedableRng};
-use sphinx_packet::{ProcessedPacketData, SphinxPacket};
-use x25519_dalek::{PublicKey as X25519, StaticSecret};
 
 use super::super::{Core, Delivery, Event, MessageId};
-use crate::keyfile::KeyKind;
 use crate::mixnet::settings::Settings;
-use crate::topology::{Entry, Metadata, Node, PublicKey, SupportedRoles, Topology};
+use crate::mixnet::testing;
+use crate::topology::Topology;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +21,6 @@ pub(super) enum Fate {
     Lost,
     Twice,
 }
-
-/// Time that sockets and nodes take, beyond the delays that packets ask for.
-const TRAVEL: Span = Span::from_millis(2);
 
 pub(super) struct Member {
     pub(super) core: Core,
@@ -52,47 +44,22 @@ pub(super) struct World {
     pub(super) rng: ChaCha20Rng,
 }
 
-/// The gateway of all clients here.
-const GATEWAY: u8 = 7;
-
-fn secret(generation: u8, node: u8) -> StaticSecret {
-    StaticSecret::from([generation * 16 + node; 32])
-}
-
-fn host(node: u8) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, node], 1789))
-}
-
-/// Two mixes in each layer, and a gateway. Another generation has other keys.
+/// The network's topology; its gateway is not dialled here.
 pub(super) fn topology(generation: u8) -> Topology {
-    let node = |number: u8| Node {
-        node_id: number.into(),
-        mix_host: host(number),
-        entry: (number == GATEWAY).then(|| Entry {
-            ip_addresses: vec![host(number).ip()],
-            clients_ws_port: 9000,
-            hostname: None,
-            clients_wss_port: None,
-        }),
-        identity_key: PublicKey(KeyKind::Identity.public(&[number; 32])),
-        sphinx_key: PublicKey(X25519::from(&secret(generation, number)).to_bytes()),
-        supported_roles: SupportedRoles::default(),
-    };
-    let layers = [[1, 2], [3, 4], [5, 6]].map(|layer| layer.map(node).to_vec());
-    let metadata = Metadata::now(generation.into(), generation.into());
-    Topology::assemble(metadata, layers, vec![node(GATEWAY)]).unwrap()
+    testing::topology(generation, SocketAddr::from(([127, 0, 0, 7], 9000)))
 }
 
 impl World {
-    pub(super) fn new(members: usize, settings: &Settings, seed: u64) -> Self {
+    /// A client with each of these settings.
+    pub(super) fn new(settings: &[Settings], seed: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         println!("seed {seed}");
-        let member = |_| {
+        let kernels = phix_io::crypto::fastest();
+        let member = |settings| {
             let keys = ClientKeys::generate(&mut rng);
-            let gateway = KeyKind::Identity.public(&[GATEWAY; 32]);
-            let own = keys.recipient(gateway).unwrap();
+            let own = keys.recipient(testing::gateway()).unwrap();
             let own_rng = ChaCha20Rng::seed_from_u64(rng.random());
-            let core = Core::new(settings, keys, own, topology(1), PORTABLE, own_rng, Time::ZERO);
+            let core = Core::new(settings, keys, own, topology(1), kernels, own_rng, Time::ZERO);
             Member {
                 core,
                 received: Vec::new(),
@@ -102,7 +69,7 @@ impl World {
                 destination: *own.identity(),
             }
         };
-        let members = (0..members).map(member).collect();
+        let members = settings.iter().map(member).collect();
         let underway = BinaryHeap::new();
         Self { now: Time::ZERO, members, generation: 1, underway, sequence: 0, rng }
     }
@@ -157,7 +124,7 @@ impl World {
         &mut self,
         first: SocketAddr,
         bytes: &[u8],
-        mut at: Time,
+        at: Time,
         fate: &mut impl FnMut(&mut ChaCha20Rng, usize) -> Fate,
     ) {
         let copies = match fate(&mut self.rng, bytes.len()) {
@@ -165,45 +132,16 @@ impl World {
             Fate::Passes => 1,
             Fate::Twice => 2,
         };
-        let size = PacketSize::from_packet_len(bytes.len()).unwrap();
-        let (mut next, mut packet) = (first, SphinxPacket::from_bytes(bytes).unwrap());
-        loop {
-            let node = (1..=GATEWAY).find(|node| host(*node) == next).unwrap();
-            // A packet for keys that are gone goes nowhere.
-            let Ok(processed) = packet.process(&secret(self.generation, node)) else { return };
-            at = at.after(TRAVEL);
-            match processed.data {
-                ProcessedPacketData::ForwardHop { next_hop_packet, next_hop_address, delay } => {
-                    at = at.after(Span::from_nanos(delay.to_nanos()));
-                    next = address::parse(&next_hop_address.to_bytes()).unwrap();
-                    packet = next_hop_packet;
-                }
-                ProcessedPacketData::FinalHop { destination, payload, .. } => {
-                    let plain = payload.recover_plaintext().unwrap();
-                    for _ in 0..copies {
-                        self.hand_over(destination.as_bytes(), size, &plain, at, fate);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn hand_over(
-        &mut self,
-        destination: [u8; 32],
-        size: PacketSize,
-        plain: &[u8],
-        at: Time,
-        fate: &mut impl FnMut(&mut ChaCha20Rng, usize) -> Fate,
-    ) {
-        let payload = FinalPayload::parse(size, plain).unwrap();
-        let of = |member: &Member| member.destination == destination;
+        let Some(packet) = testing::travel(self.generation, first, bytes) else { return };
+        let at = at.after(packet.time);
+        let of = |member: &Member| member.destination == packet.destination;
         let member = self.members.iter().position(of).unwrap();
-        self.sequence += 1;
-        self.underway.push(Reverse((at, self.sequence, member, payload.message.to_vec())));
-        if let Some(ack) = payload.ack {
-            self.carry(ack.first_hop, ack.packet, at, fate);
+        for _ in 0..copies {
+            self.sequence += 1;
+            self.underway.push(Reverse((at, self.sequence, member, packet.message.clone())));
+            if let Some((first, ack)) = &packet.ack {
+                self.carry(*first, ack, at, fate);
+            }
         }
     }
 
