@@ -146,20 +146,20 @@ impl Driver {
                 Ok(session) => session,
                 Err(End::Broken(error)) if error.passes() => {
                     failures += 1;
-                    self.status.send_replace(Status::Disconnected(error.to_string()));
+                    self.tell(Status::Disconnected(error.to_string()));
                     continue;
                 }
                 Err(end) => break end,
             };
             failures = 0;
-            self.status.send_replace(Status::Connected);
+            self.tell(Status::Connected);
             let ended = tokio::select! {
                 ended = self.serve(session, &mut topologies) => ended,
                 never = &mut refresh => match never {},
             };
             match ended {
                 End::Broken(error) => {
-                    self.status.send_replace(Status::Disconnected(error.to_string()));
+                    self.tell(Status::Disconnected(error.to_string()));
                 }
                 wanted => break wanted,
             }
@@ -344,11 +344,15 @@ impl Driver {
     }
 
     fn note_account(&self, account: &Account) {
-        let status = if account.is_spent { Status::OutOfBandwidth } else { Status::Connected };
+        self.tell(if account.is_spent { Status::OutOfBandwidth } else { Status::Connected });
+    }
+
+    /// Says how the client fares, if that is news.
+    fn tell(&self, status: Status) {
         self.status.send_if_modified(|before| {
-            let news = *before != status;
+            let is_news = *before != status;
             *before = status;
-            news
+            is_news
         });
     }
 
