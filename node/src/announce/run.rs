@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use phix_io::Server;
-use phix_proto::directory::nodes::{Entry, Role};
+use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
 
 use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
@@ -27,9 +27,12 @@ pub fn start(
 ) -> Result<Option<Announcer>, Fault> {
     let Some(directory) = place.settings.directory.clone().get() else { return Ok(None) };
     let address = place.settings.announce.get().unwrap_or(address);
+    // An entry that is to have whatever port is free has none before it opens.
+    let clients = post.clients().filter(|at| at.port() != 0);
+    let entry = clients.map(|at| Entry { hostname: None, ws_port: at.port(), wss_port: None });
     let roles = post.offered().offered();
-    let clients = |at: SocketAddr| Entry { hostname: None, ws_port: at.port(), wss_port: None };
-    let offer = Offer { roles, entry: post.clients().map(clients), ..Offer::default() };
+    let roles = SupportedRoles { entry: roles.entry && entry.is_some(), ..roles };
+    let offer = Offer { roles, entry, ..Offer::default() };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
     Announcer::start(directory.url(), source, describer, say).map(Some)
