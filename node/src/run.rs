@@ -9,16 +9,20 @@ use phix_client::topology::PublicKey;
 use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
+use crate::announce::{self, Announcer};
 use crate::cli::say;
+use crate::entry::arrivals;
+use crate::entry::counts::EntryFaults;
 use crate::fault::Fault;
 use crate::faults::Faults;
 use crate::keys;
 use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
+use crate::roles::Post;
 use crate::rotation::Keeper;
 use crate::settings::Settings;
-use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
+use crate::{check, directory, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -52,9 +56,12 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let place = Place::given(matches)?;
     // First of all, so that no core dump can hold the keys.
     machine::prepare();
-    let keys = keys::load(&place.keys_dir())?;
     let settings = &place.settings;
-    check::memory(settings)?;
+    if settings.roles.is_directory_alone() {
+        return directory::start::run(&place);
+    }
+    let keys = keys::load(&place.keys_dir())?;
+    check::memory(&place)?;
     let stop = phix_io::StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
@@ -65,7 +72,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
     let sphinx = PublicKey(served.primary.secret.public());
     let noise = noise::policy(&place, &keys)?;
-    let server = server::start(settings, served, next_hops, &store, noise)?;
+    let (doorstep, arrivals) = arrivals::arrivals();
+    let server = server::start(settings, served, next_hops, &store, noise, &doorstep)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
@@ -75,11 +83,20 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         say(format_args!("metrics on http://{}/metrics", endpoint.address()));
         metrics::warning(endpoint.address()).into_iter().for_each(say);
     }
+    let post = Post::take_up(&place, &keys, &server, arrivals)?;
+    if post.offered().is_gateway() {
+        shown.with_entry(post.counts());
+    }
     notify::tell("READY=1");
     let interval = settings.status_interval.get().map(|span| span.get());
-    let failed = watch(&server, &stop, keeper.as_mut(), interval);
+    let announcer = announce::run::start(&place, &keys, server.address(), &post)?;
+    let mut duties = Duties { keeper: keeper.as_mut(), announcer, place: &place, post };
+    let failed = watch(&server, &stop, &mut duties, interval);
+    let Duties { announcer, post, .. } = duties;
+    drop(announcer);
     notify::tell("STOPPING=1");
     shown.leave();
+    post.leave();
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
     let unsaved = store.close();
@@ -122,15 +139,27 @@ fn first_line(
     )
 }
 
+/// What a running node sees to besides its packets.
+struct Duties<'a> {
+    /// Changes the keys, if they change.
+    keeper: Option<&'a mut Keeper>,
+    /// Deals with a directory, if there is one.
+    announcer: Option<Announcer>,
+    place: &'a Place,
+    /// Fills the roles.
+    post: Post<'a>,
+}
+
 /// Waits until the node is told to stop, or breaks, and has the keys changed when it is time; says
 /// why it broke.
 fn watch(
     server: &Server,
     stop: &phix_io::StopSignal,
-    mut keeper: Option<&mut Keeper>,
+    duties: &mut Duties<'_>,
     interval: Option<Duration>,
 ) -> Option<String> {
-    let mut faults = Faults::default();
+    let (mut faults, mut entry_faults) = (Faults::default(), EntryFaults::default());
+    let mut told = announce::run::Told::default();
     let mut next = interval.map(|interval| Instant::now() + interval);
     loop {
         if stop.wait(WATCH) {
@@ -139,11 +168,19 @@ fn watch(
         if let Some(what) = server.failed() {
             return Some(what);
         }
-        if let Some(keeper) = &mut keeper {
+        if let Some(keeper) = &mut duties.keeper {
             keeper.tick(rotation::now(), server);
         }
         let now = Instant::now();
+        if let Some(news) = duties.announcer.as_ref().and_then(Announcer::news) {
+            told.take(&news, duties.place, server);
+            if news.node.is_some() {
+                duties.post.assign(news.role, now);
+            }
+        }
+        duties.post.tick(now);
         faults.look(&server.counters(), now).into_iter().for_each(say);
+        entry_faults.look(duties.post.counts(), now).into_iter().for_each(say);
         if let (Some(time), Some(interval)) = (next, interval)
             && now >= time
         {

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use phix_engine::counters::Counters;
 use phix_engine::egress::NextHops;
-use phix_engine::shard::{Config, Delivery, Held, Keys, Seat, Shard, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Held, Keys, Seat, Shard, Sink, Undelivered};
 use phix_engine::units::Time;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
+use crate::injector::{Injected, Injector};
 use crate::line::{Line, Parts};
 use crate::noise::{Noise, NoisePeers};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
@@ -61,6 +62,9 @@ pub struct PeerLimits {
     /// Connections in from one source at a time, all shards together. A source is an IPv4 address
     /// or an IPv6 network of 64 bits.
     pub connections: usize,
+    /// Packets that one source brings per second at most, all shards together; what is beyond that
+    /// waits with the sender. Nothing sets no limit.
+    pub packets_per_second: Option<u32>,
     /// Where packets may go.
     pub next_hops: NextHops,
 }
@@ -68,15 +72,15 @@ pub struct PeerLimits {
 impl Default for PeerLimits {
     /// No limit but those of the shards.
     fn default() -> Self {
-        Self { connections: usize::MAX, next_hops: NextHops::Any }
+        Self { connections: usize::MAX, packets_per_second: None, next_hops: NextHops::Any }
     }
 }
 
 /// How a server ended.
 #[derive(Clone, Debug)]
 pub struct StopReport {
-    /// Everything it ever counted. Nothing is held any more, so `received` is the sum of
-    /// `forwarded`, `delivered` and what was dropped.
+    /// Everything it ever counted. Nothing is held any more, so `received` and `originated` are
+    /// together the sum of `forwarded`, `delivered` and what was dropped.
     pub counters: Counters,
     /// Packets that it had to drop because it ended.
     pub abandoned: usize,
@@ -91,8 +95,8 @@ pub struct StopReport {
 pub struct Refuse;
 
 impl Sink for Refuse {
-    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
-        false
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> Result<(), Undelivered> {
+        Err(Undelivered::Malformed)
     }
 }
 
@@ -100,6 +104,7 @@ impl Sink for Refuse {
 struct Place<S> {
     shard: usize,
     seat: Seat,
+    injected: Injected,
     listener: OwnedFd,
     sink: S,
     cpu: Option<usize>,
@@ -120,6 +125,7 @@ pub struct Server {
     plan: LinkPlan,
     drain: Duration,
     sources: Sources,
+    injector: Injector,
     handles: Vec<Handle>,
 }
 
@@ -132,6 +138,7 @@ struct Plans<S> {
     next_hops: NextHops,
     keys: Keys,
     sink: S,
+    injected: Injected,
     cpu: Option<usize>,
     commands: Receiver<Command>,
     published: Arc<Published>,
@@ -157,14 +164,16 @@ impl Server {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
-        let sources = Sources::new(config.peers.connections);
-        let mut server = Self { address, plan, drain: config.drain, sources, handles };
+        let sources = Sources::new(config.peers.connections, config.peers.packets_per_second);
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
-        let seats = Seat::several(config.shard.capacity, config.shards);
-        for (shard, (listener, seat)) in listeners.into_iter().zip(seats).enumerate() {
+        let (injector, injected) = Injector::new(&wakers);
+        let drain = config.drain;
+        let mut server = Self { address, plan, drain, sources, injector, handles };
+        let seats = Seat::several(config.shard.capacity, config.shards).into_iter().zip(injected);
+        for (shard, (listener, (seat, injected))) in listeners.into_iter().zip(seats).enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
-            let place = Place { shard, seat, listener, sink: sinks(shard), cpu };
+            let place = Place { shard, seat, injected, listener, sink: sinks(shard), cpu };
             server.start_one(place, &wakers, &config, keys.clone())?;
         }
         Ok(server)
@@ -177,7 +186,7 @@ impl Server {
         config: &ServerConfig,
         keys: Keys,
     ) -> Result<(), StartError> {
-        let Place { shard: index, seat, listener, sink, cpu } = place;
+        let Place { shard: index, seat, injected, listener, sink, cpu } = place;
         let mut shard = config.shard.clone();
         let mut seed = [0; 8];
         for bytes in [&mut shard.seed[..], &mut seed[..]] {
@@ -205,6 +214,7 @@ impl Server {
             next_hops: config.peers.next_hops.clone(),
             keys,
             sink,
+            injected,
             cpu,
             commands: inbox,
             published: Arc::clone(&published),
@@ -279,6 +289,27 @@ impl Server {
         }
     }
 
+    /// Changes what becomes of packets that end here. Packets that were opened before go on as they
+    /// would have.
+    pub fn set_final_hops(&self, final_hops: FinalHops) {
+        for handle in &self.handles {
+            handle.command(Command::FinalHops(final_hops));
+        }
+    }
+
+    /// Changes where packets may go. Those on their way to an address that no longer may be a next
+    /// hop still go there.
+    pub fn set_next_hops(&self, next_hops: &NextHops) {
+        for handle in &self.handles {
+            handle.command(Command::NextHops(next_hops.clone()));
+        }
+    }
+
+    /// The way in for packets that begin at this node.
+    pub fn injector(&self) -> Injector {
+        self.injector.clone()
+    }
+
     /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
     /// drain time is over, drops the rest.
     pub fn stop(mut self) -> StopReport {
@@ -341,7 +372,8 @@ impl<S: Sink> Plans<S> {
         link: impl FnOnce(Parts) -> io::Result<L>,
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
-        let Self { parts, seat, shard, next_hops, keys, sink, commands, published, .. } = self;
+        let Self { parts, seat, shard, next_hops, keys, .. } = self;
+        let Self { sink, injected, commands, published, .. } = self;
         let mut shard = Shard::seated(seat, &shard, keys, MonotonicClock.now());
         shard.set_next_hops(next_hops);
         let link = match link(parts) {
@@ -353,7 +385,7 @@ impl<S: Sink> Plans<S> {
         };
         let _ = ready.send(Ok(()));
         let last_publication = Time::ZERO;
-        Worker { link, shard, sink, commands, published, last_publication }.run()
+        Worker { link, shard, sink, injected, commands, published, last_publication }.run()
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use std::{io, mem};
 
-use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
+use phix_engine::egress::NextHops;
+use phix_engine::shard::{FinalHops, Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
+use crate::injector::Injected;
 use crate::line::{Close, Line};
 use crate::noise::NoisePeers;
 use crate::published::{Published, ShardView};
@@ -25,6 +27,8 @@ const LAST_SENDS: Span = Span::from_millis(250);
 pub(crate) enum Command {
     Keys(Box<Keys>),
     NoisePeers(Arc<NoisePeers>),
+    FinalHops(FinalHops),
+    NextHops(NextHops),
     /// Accept nothing more, send what is due for this long, then end.
     Stop(Duration),
     /// End now.
@@ -39,6 +43,7 @@ pub(crate) struct Worker<L: Line, S: Sink> {
     pub(crate) link: L,
     pub(crate) shard: Shard,
     pub(crate) sink: S,
+    pub(crate) injected: Injected,
     pub(crate) commands: Receiver<Command>,
     pub(crate) published: Arc<Published>,
     pub(crate) last_publication: Time,
@@ -88,6 +93,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
             match self.commands.try_recv() {
                 Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
                 Ok(Command::NoisePeers(peers)) => self.link.set_noise_peers(peers),
+                Ok(Command::FinalHops(final_hops)) => self.shard.set_final_hops(final_hops),
+                Ok(Command::NextHops(next_hops)) => self.shard.set_next_hops(next_hops),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
                 Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                     return Ok(self.end(Close::Reset));
@@ -98,7 +105,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let now = turn(&mut self.shard, &mut self.link, &mut self.sink, &MonotonicClock)?;
+        let Self { shard, link, sink, injected, .. } = self;
+        let now = turn(shard, link, sink, injected, &MonotonicClock)?;
         self.publish_in_time(now);
         if cfg!(debug_assertions) {
             self.shard.audit(self.link.assembling());
@@ -135,6 +143,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
     fn end(&mut self, how: Close) -> usize {
         // What a turn that failed took in goes before the neighbours' packets, which need room.
         self.shard.ingest(MonotonicClock.now());
+        self.injected.close();
+        while self.shard.originate(MonotonicClock.now(), &mut self.injected) > 0 {}
         self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {

@@ -28,6 +28,7 @@ use core::fmt;
 use arrayvec::ArrayVec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::crypto::x25519::Multiples;
 use crate::crypto::{HopKeys, Kernels, PAYLOAD_KEY, wipe};
 use crate::limits::BATCH_MAX;
 use crate::secret::NodeSecret;
@@ -100,6 +101,8 @@ pub enum Rejected {
 pub struct Peeler {
     kernels: Kernels,
     scratch: Box<Scratch>,
+    /// The alphas of the last `open`, which multiplies them once and `strip` again.
+    alphas: Multiples,
     /// What the last `open` found, by lane.
     results: Vec<Result<Opened, Rejected>>,
     /// Whether the keys of the last `open` are still there for `strip`.
@@ -110,7 +113,8 @@ impl Peeler {
     /// A peeler that computes with `kernels`.
     pub fn new(kernels: Kernels) -> Self {
         let scratch = Box::new(Scratch::empty());
-        Self { kernels, scratch, results: Vec::with_capacity(BATCH_MAX), armed: false }
+        let results = Vec::with_capacity(BATCH_MAX);
+        Self { kernels, scratch, alphas: Multiples::new(), results, armed: false }
     }
 
     /// What the last [`Peeler::open`] found, by lane.
@@ -140,7 +144,6 @@ impl fmt::Debug for Peeler {
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct Scratch {
     scalars: [[u8; 32]; BATCH_MAX],
-    points: [[u8; 32]; BATCH_MAX],
     products: [[u8; 32]; BATCH_MAX],
     derived: [HopKeys; BATCH_MAX],
     short_keys: [[u8; K]; BATCH_MAX],
@@ -154,7 +157,6 @@ impl Scratch {
     fn empty() -> Self {
         Self {
             scalars: [[0; 32]; BATCH_MAX],
-            points: [[0; 32]; BATCH_MAX],
             products: [[0; 32]; BATCH_MAX],
             derived: [const { HopKeys::empty() }; BATCH_MAX],
             short_keys: [[0; K]; BATCH_MAX],
@@ -181,7 +183,6 @@ impl Scratch {
 
     fn wipe_shared(&mut self, lanes: usize) {
         wipe(&mut self.scalars[..lanes]);
-        wipe(&mut self.points[..lanes]);
         wipe(&mut self.products[..lanes]);
         wipe(&mut self.short_keys[..lanes]);
     }
