@@ -7,9 +7,9 @@
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
 //! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
 //! one vectored send still owes), `slab` (connections by generation) are written once for both
-//! links; `epoll` and `uring` are about system calls only. `injector` is the way in for packets that
-//! begin here, over a [`belt`] to each shard. [`crypto`] is apart from all that: the kernels to hand
-//! to the engine.
+//! links; `epoll` and `uring` are about system calls only. `injector` is the way in for packets
+//! that begin here, over a [`belt`] to each shard. [`crypto`] is apart from all that: the kernels
+//! to hand to the engine.
 //!
 //! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
 //! [`crypto`], in the files that say so at their head.
