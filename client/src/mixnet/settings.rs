@@ -174,7 +174,8 @@ impl Settings {
             })
         })?;
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let line = before.matches('\n').count() + 1;
             let what = error.message().replace('\n', " ");
             SettingsError(format!("{}, line {line}: {what}", path.display()))
         })?;

@@ -97,8 +97,9 @@ impl Session<'_> {
         let may_read = self.driver.waiting.bytes() < UNDELIVERED_MAX;
         let may_deliver = self.driver.waiting.has_undelivered();
         let may_obey = !self.driver.waiting.for_room();
+        // None of these comes first: a stream that is faster than this machine must not keep what
+        // arrives waiting.
         tokio::select! {
-            biased;
             rung = ring(&self.unsent, &self.alarm) => {
                 rung.map_err(|error| self.driver.broken(error))?;
                 self.depart();
