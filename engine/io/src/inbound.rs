@@ -7,6 +7,7 @@ use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 
+use crate::allowance::Allowance;
 use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
 use crate::patience::{Patience, Progress};
 use crate::sources::Pass;
@@ -68,7 +69,8 @@ pub(crate) struct Stream {
     assembler: Assembler,
     progress: Progress,
     /// Counts the connection for its source for as long as the stream lives.
-    _pass: Pass,
+    pass: Pass,
+    allowance: Allowance,
     hearing: Hearing,
     reply: Option<Message>,
 }
@@ -81,6 +83,11 @@ impl Stream {
     /// What must be sent back now, on a connection that begins with a handshake.
     pub(crate) const fn reply(&mut self) -> Option<Message> {
         self.reply.take()
+    }
+
+    /// Until when nothing more is to be read, because its source has brought more than it may.
+    pub(crate) fn rests(&self, now: Time) -> Option<Time> {
+        self.allowance.rests(now)
     }
 
     /// Whether bytes that were used wait for room in the inbox all the same. They are to be fed
@@ -132,7 +139,8 @@ impl Streams {
         };
         self.patience.watch(&progress);
         let assembler = Assembler::default();
-        Some(Stream { assembler, progress, hearing, reply: None, _pass: pass })
+        let allowance = Allowance::new(pass.rate(), now);
+        Some(Stream { assembler, progress, hearing, reply: None, pass, allowance })
     }
 
     /// Feeds a stream; says how many bytes it is done with. Bytes in Noise are decrypted in place.
@@ -149,7 +157,9 @@ impl Streams {
         let used = self.feed(stream, bytes, intake);
         self.held += stream.held();
         let holds = stream.holds();
-        stream.progress.note(intake.counters.received > received, holds, now);
+        let packets = intake.counters.received - received;
+        stream.allowance.note(packets, stream.pass.fellows(), now);
+        stream.progress.note(packets > 0, holds, now);
         self.patience.watch(&stream.progress);
         used
     }

@@ -5,17 +5,18 @@
 //! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
-//! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
-//! one vectored send still owes), `slab` (connections by generation) are written once for both
-//! links; `epoll` and `uring` are about system calls only. `injector` is the way in for packets that
-//! begin here, over a [`belt`] to each shard. [`crypto`] is apart from all that: the kernels to hand
-//! to the engine.
+//! ends), `patience` (their time limits), `sources` (how many each peer may have), `allowance` (how
+//! many packets each may bring), `sending` (what one vectored send still owes), `slab` (connections
+//! by generation) are written once for both links; `epoll` and `uring` are about system calls only.
+//! `injector` is the way in for packets that begin here, over a [`belt`] to each shard. [`crypto`]
+//! is apart from all that: the kernels to hand to the engine.
 //!
 //! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
 //! [`crypto`], in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
+mod allowance;
 pub mod belt;
 mod clock;
 pub mod crypto;

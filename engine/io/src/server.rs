@@ -62,6 +62,9 @@ pub struct PeerLimits {
     /// Connections in from one source at a time, all shards together. A source is an IPv4 address
     /// or an IPv6 network of 64 bits.
     pub connections: usize,
+    /// Packets that one source brings per second at most, all shards together; what is beyond that
+    /// waits with the sender. Nothing sets no limit.
+    pub packets_per_second: Option<u32>,
     /// Where packets may go.
     pub next_hops: NextHops,
 }
@@ -69,7 +72,7 @@ pub struct PeerLimits {
 impl Default for PeerLimits {
     /// No limit but those of the shards.
     fn default() -> Self {
-        Self { connections: usize::MAX, next_hops: NextHops::Any }
+        Self { connections: usize::MAX, packets_per_second: None, next_hops: NextHops::Any }
     }
 }
 
@@ -161,7 +164,7 @@ impl Server {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
-        let sources = Sources::new(config.peers.connections);
+        let sources = Sources::new(config.peers.connections, config.peers.packets_per_second);
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
         let (injector, injected) = Injector::new(&wakers);

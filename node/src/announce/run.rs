@@ -6,7 +6,7 @@ use std::sync::Arc;
 use phix_io::Server;
 use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
 
-use super::{Announcer, Describer, News, Offer, words};
+use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -42,6 +42,7 @@ pub fn start(
 #[derive(Debug, Default)]
 pub struct Told {
     role: Option<Role>,
+    nodes: Option<usize>,
 }
 
 impl Told {
@@ -54,9 +55,10 @@ impl Told {
         if settings.next_hops.clone().get().is_none() {
             server.set_next_hops(&news.next_hops);
         }
-        if self.role.replace(news.role) != Some(news.role) {
+        let before = (self.role.replace(news.role), self.nodes.replace(news.nodes));
+        if before != (Some(news.role), Some(news.nodes)) {
             say(format_args!(
-                "epoch {}: role {}; the directory lists {} nodes{}",
+                "epoch {}: role {}; {LISTS}{} nodes{}",
                 news.epoch,
                 words(news.role),
                 news.nodes,

@@ -16,11 +16,9 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkPlan, PeerLimits, Refuse, Server, ServerConfig, StopReport};
 
 use super::arguments::Nodes;
+use super::members::LAYERS;
 use crate::fault::Fault;
-use crate::server::{batch, random};
-
-/// Mix layers of a path, as Nym's clients build it.
-pub(crate) const LAYERS: usize = 3;
+use crate::server::{BATCH, random};
 
 /// Most nodes that a layer of a local network may have.
 pub(crate) const WIDTH_MAX: usize = 16;
@@ -181,7 +179,7 @@ where
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,
-            batch: batch(&plan.nodes.kernels),
+            batch: BATCH,
             frames: FrameVersion::Current,
             final_hops,
             kernels: plan.nodes.kernels,

@@ -7,11 +7,13 @@
 //! saved.
 //!
 //! A journal grows to eight bytes for each packet that the filter is made for, and ends with its
-//! key.
+//! key. Where packets are few its blocks are small and their heads take more than that, until it
+//! is taken up again (`merge`).
 
 mod format;
 mod journal;
 mod load;
+mod merge;
 mod ring;
 mod saver;
 #[cfg(test)]
@@ -168,6 +170,9 @@ impl Store {
         let mut text = format!("{} packets of before are remembered", loaded.marks);
         if loaded.cut > 0 {
             text += &format!("; an unfinished write of {} bytes was cut off", loaded.cut);
+        }
+        if let Some(error) = loaded.unmerged {
+            text += &format!("; what is on disk stays larger than it need be ({})", words(&error));
         }
         (self.say)(text);
         Ok(loaded.journal)

@@ -161,7 +161,12 @@ impl Keeper {
             Action::Make(number) => self.keyring.make(number)?,
             Action::Open(number) => {
                 let thread = thread::Builder::new().name("phix-filter".into());
-                let thread = thread.spawn(self.opener(number, now)).map_err(|error| {
+                let open = self.opener(number, now);
+                let thread = thread.spawn(move || {
+                    machine::step_back();
+                    open()
+                });
+                let thread = thread.map_err(|error| {
                     Fault::refused(format!("there is no thread to be had ({error})."))
                 })?;
                 self.opening = Some((number, thread));

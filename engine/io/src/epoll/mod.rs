@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use rustix::time::{timerfd_create, timerfd_settime};
 
+use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
@@ -66,6 +67,7 @@ pub(crate) struct EpollLink {
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
+    resting: Resting,
     outbound: Slab<Outbound>,
     peers: Peers,
     voices: Voices,
@@ -96,6 +98,7 @@ impl EpollLink {
             sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
+            resting: Resting::default(),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
             voices: Voices::new(parts.noise),
@@ -114,7 +117,8 @@ impl EpollLink {
         // With room for one packet no stream is read: its first byte may end one.
         let wait = if self.round.is_empty() || room < 2 { wait } else { Wait::No };
         let patience = self.streams.patience.ends();
-        let others = [self.peers.next_limit(), self.gate.opens(), patience];
+        let resting = self.resting.ends();
+        let others = [self.peers.next_limit(), self.gate.opens(), patience, resting];
         let wait = self.timers.wait(wait, others);
         match self.pace.hold(wait, self.now) {
             Hold::None => {}
@@ -176,6 +180,7 @@ impl Link for EpollLink {
         for index in 0..self.events.len() {
             self.handle(self.events[index], &mut intake);
         }
+        self.resting.rested(self.now, |key| self.round.push_back(key));
         self.read_round(&mut intake);
         self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);

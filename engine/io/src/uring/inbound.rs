@@ -73,7 +73,7 @@ impl UringLink {
         self.inbound += 1;
         intake.counters.accepted += 1;
         let connection = self.connections.get_mut(key).expect("inserted above");
-        self.ring.receive(key, connection.fd.as_fd())
+        self.ring.receive(key, connection.fd.as_fd(), self.sources.rate().is_some())
     }
 
     /// An event of a receive, on a connection in or out.

@@ -29,6 +29,7 @@ use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
 use phix_engine::units::Time;
 
+use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
@@ -83,6 +84,14 @@ impl Connection {
     const fn new(fd: OwnedFd, role: Role) -> Self {
         Self { fd, role, receiving: false, fed: false, lent: None, closing: false }
     }
+
+    /// Until when nothing is to be received, if that is so.
+    fn rests(&self, now: Time) -> Option<Time> {
+        match &self.role {
+            Role::In { stream } => stream.rests(now),
+            Role::Out { .. } => None,
+        }
+    }
 }
 
 /// Connections in and out, for one shard, over io_uring.
@@ -107,6 +116,7 @@ pub(crate) struct UringLink {
     /// first may take all buffers, so without this order one heavy connection would always win.
     hungry: VecDeque<Key>,
     starved: VecDeque<Key>,
+    resting: Resting,
     pending: VecDeque<Pending>,
     peers: Peers,
     voices: Voices,
@@ -137,6 +147,7 @@ impl UringLink {
             inbound_max: parts.connections_max,
             hungry: VecDeque::with_capacity(places),
             starved: VecDeque::with_capacity(places),
+            resting: Resting::default(),
             pending: VecDeque::with_capacity(places),
             peers: Peers::new(parts.seed),
             voices: Voices::new(parts.noise),
@@ -162,6 +173,7 @@ impl UringLink {
             self.ring.accept(listener.as_fd())?;
             self.accepting = true;
         }
+        self.resting.rested(self.now, |key| self.hungry.push_back(key));
         if self.ring.buffers().offered() < BUFFERS_LOW {
             return Ok(());
         }
@@ -169,8 +181,13 @@ impl UringLink {
         while let Some(key) = self.hungry.pop_front() {
             if let Some(connection) = self.connections.get_mut(key)
                 && !connection.closing
+                && !connection.receiving
             {
-                self.ring.receive(key, connection.fd.as_fd())?;
+                if let Some(until) = connection.rests(self.now) {
+                    self.resting.add(key, until);
+                    continue;
+                }
+                self.ring.receive(key, connection.fd.as_fd(), self.sources.rate().is_some())?;
                 (connection.receiving, connection.fed) = (true, false);
             }
         }
@@ -181,7 +198,8 @@ impl UringLink {
     /// any yet.
     fn enter(&mut self, wait: Wait, room: usize) -> io::Result<bool> {
         let wait = if self.pending.is_empty() || room == 0 { wait } else { Wait::No };
-        let others = [self.peers.next_limit(), self.gate.opens(), self.streams.patience.ends()];
+        let (patience, resting) = (self.streams.patience.ends(), self.resting.ends());
+        let others = [self.peers.next_limit(), self.gate.opens(), patience, resting];
         let wait = self.timers.wait(wait, others);
         match self.pace.hold(wait, self.now) {
             Hold::None => self.ring.enter(span(wait, self.now))?,

@@ -9,4 +9,5 @@ mod common;
 mod connections;
 mod namespaces;
 mod overload;
+mod rates;
 mod scene;
