@@ -48,7 +48,7 @@ pub(super) struct Prober {
     desk: Arc<Desk>,
     bell: Arc<Notify>,
     troubles: Troubles,
-    source: Option<IpAddr>,
+    source: IpAddr,
     collector: Arc<Collector>,
     maker: Maker,
 }
@@ -59,8 +59,9 @@ pub(super) struct Means {
     pub kernels: Kernels,
     /// Draws their secrets.
     pub rng: StdRng,
-    /// The address to connect from, if it is to be a certain one.
-    pub source: Option<IpAddr>,
+    /// The address to connect from: the one that probes come back to, on which no node is, so that
+    /// nobody expects Noise from it.
+    pub source: IpAddr,
 }
 
 impl Prober {
@@ -126,11 +127,7 @@ impl Prober {
 }
 
 /// Sends all probes; says which nodes clients could connect to.
-async fn send(
-    targets: &[Target],
-    probes: Vec<Probe>,
-    source: Option<IpAddr>,
-) -> HashMap<NodeId, bool> {
+async fn send(targets: &[Target], probes: Vec<Probe>, source: IpAddr) -> HashMap<NodeId, bool> {
     let mut frames: HashMap<NodeId, Vec<u8>> = HashMap::new();
     for probe in probes {
         frames.entry(probe.node).or_default().extend(probe.frame);
@@ -157,15 +154,15 @@ async fn send(
     tasks.join_all().await.into_iter().collect()
 }
 
-async fn deliver(to: SocketAddr, source: Option<IpAddr>, bytes: &[u8]) -> Option<()> {
+async fn deliver(to: SocketAddr, source: IpAddr, bytes: &[u8]) -> Option<()> {
     let mut stream = connect(to, source).await?;
     stream.write_all(bytes).await.ok()?;
     stream.shutdown().await.ok()
 }
 
-async fn connect(to: SocketAddr, source: Option<IpAddr>) -> Option<TcpStream> {
+async fn connect(to: SocketAddr, source: IpAddr) -> Option<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
-    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
+    if source.is_ipv4() == to.is_ipv4() {
         socket.bind(SocketAddr::new(source, 0)).ok()?;
     }
     timeout(CONNECT_LIMIT, socket.connect(to)).await.ok()?.ok()
