@@ -79,9 +79,10 @@ impl Report {
                 row(&format!("latency {name}, ms"), format!("{latency:.0}"));
             }
         }
-        text += "\n  Latency counts from when a message was given to its client, with the time that \
-                 it\n  waited there for those before it: a client sends 50 packets a second, \
-                 whatever\n  there is to send.";
+        text += "
+  Latency counts from when a message was given to its client, with the time that it
+  waited there for those before it: a client sends 50 packets a second, whatever
+  there is to send.";
         text
     }
 

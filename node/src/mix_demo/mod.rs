@@ -1,5 +1,5 @@
-//! `phix-node mix-demo`: the whole path on real sockets, counted packet by packet, with the delays held
-//! against theory.
+//! `phix-node mix-demo`: the whole path on real sockets, counted packet by packet, with the delays
+//! held against theory.
 
 mod report;
 mod traffic;
