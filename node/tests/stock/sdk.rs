@@ -42,14 +42,14 @@ impl Sdk {
 
     /// Sends with so many reply blocks.
     pub(crate) async fn send(&mut self, to: &str, surbs: u32, data: &[u8]) {
-        self.say(format!("send {to} {surbs} {}\n", hex(data))).await;
+        self.say(&format!("send {to} {surbs} {}\n", hex(data))).await;
     }
 
     pub(crate) async fn reply(&mut self, tag: &str, data: &[u8]) {
-        self.say(format!("reply {tag} {}\n", hex(data))).await;
+        self.say(&format!("reply {tag} {}\n", hex(data))).await;
     }
 
-    async fn say(&mut self, line: String) {
+    async fn say(&mut self, line: &str) {
         within(self.input.write_all(line.as_bytes())).await.expect("it is there");
     }
 
