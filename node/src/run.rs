@@ -11,17 +11,17 @@ use phix_io::Server;
 
 use crate::announce::{self, Announcer};
 use crate::cli::say;
-use crate::entry::arrivals::arrivals;
+use crate::entry::arrivals;
 use crate::entry::counts::EntryFaults;
-use crate::entry::{self, Entry};
 use crate::fault::Fault;
 use crate::faults::Faults;
 use crate::keys;
 use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
+use crate::roles::Post;
 use crate::rotation::Keeper;
-use crate::settings::{Role, Settings};
+use crate::settings::Settings;
 use crate::{check, directory, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
@@ -57,7 +57,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     // First of all, so that no core dump can hold the keys.
     machine::prepare();
     let settings = &place.settings;
-    if settings.role == Role::Directory {
+    if settings.roles.is_directory_alone() {
         return directory::start::run(&place);
     }
     let keys = keys::load(&place.keys_dir())?;
@@ -72,9 +72,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let (served, mut keeper) = rotation::start(&place, &keys, &store)?;
     let sphinx = PublicKey(served.primary.secret.public());
     let noise = noise::policy(&place, &keys)?;
-    let (doorstep, arrivals) = settings.entry.get().map(|_| arrivals()).unzip();
-    let server = server::start(settings, served, next_hops, &store, noise, doorstep.as_ref())?;
-    let entry = entry::start(&place, &keys, server.injector(), arrivals)?;
+    let (doorstep, arrivals) = arrivals::arrivals();
+    let server = server::start(settings, served, next_hops, &store, noise, &doorstep)?;
     let link = server.link().kind.name().to_owned();
     let shown =
         Shown::new(server.observer(), machine::capacity(settings), link, kernels.name.to_owned());
@@ -84,20 +83,20 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         say(format_args!("metrics on http://{}/metrics", endpoint.address()));
         metrics::warning(endpoint.address()).into_iter().for_each(say);
     }
-    if let Some(entry) = &entry {
-        shown.with_entry(entry.counts());
-        say(format_args!("clients on ws://{}", entry.address()));
+    let post = Post::take_up(&place, &keys, &server, arrivals)?;
+    if post.offered().is_gateway() {
+        shown.with_entry(post.counts());
     }
     notify::tell("READY=1");
     let interval = settings.status_interval.get().map(|span| span.get());
-    let clients = entry.as_ref().map(Entry::address);
-    let announcer = announce::run::start(&place, &keys, server.address(), clients)?;
-    let duties = Duties { keeper: keeper.as_mut(), announcer: announcer.as_ref(), place: &place };
-    let failed = watch(&server, entry.as_ref(), &stop, duties, interval);
+    let announcer = announce::run::start(&place, &keys, server.address(), &post)?;
+    let mut duties = Duties { keeper: keeper.as_mut(), announcer, place: &place, post };
+    let failed = watch(&server, &stop, &mut duties, interval);
+    let Duties { announcer, post, .. } = duties;
     drop(announcer);
     notify::tell("STOPPING=1");
     shown.leave();
-    entry.into_iter().for_each(Entry::stop);
+    post.leave();
     let stopped = server.stop();
     say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
     let unsaved = store.close();
@@ -145,17 +144,18 @@ struct Duties<'a> {
     /// Changes the keys, if they change.
     keeper: Option<&'a mut Keeper>,
     /// Deals with a directory, if there is one.
-    announcer: Option<&'a Announcer>,
+    announcer: Option<Announcer>,
     place: &'a Place,
+    /// Fills the roles.
+    post: Post<'a>,
 }
 
 /// Waits until the node is told to stop, or breaks, and has the keys changed when it is time; says
 /// why it broke.
 fn watch(
     server: &Server,
-    entry: Option<&Entry>,
     stop: &phix_io::StopSignal,
-    mut duties: Duties<'_>,
+    duties: &mut Duties<'_>,
     interval: Option<Duration>,
 ) -> Option<String> {
     let (mut faults, mut entry_faults) = (Faults::default(), EntryFaults::default());
@@ -171,14 +171,16 @@ fn watch(
         if let Some(keeper) = &mut duties.keeper {
             keeper.tick(rotation::now(), server);
         }
-        if let Some(news) = duties.announcer.and_then(Announcer::news) {
-            told.take(&news, duties.place, server);
-        }
         let now = Instant::now();
-        faults.look(&server.counters(), now).into_iter().for_each(say);
-        if let Some(entry) = entry {
-            entry_faults.look(entry.counts(), now).into_iter().for_each(say);
+        if let Some(news) = duties.announcer.as_ref().and_then(Announcer::news) {
+            told.take(&news, duties.place, server);
+            if news.node.is_some() {
+                duties.post.assign(news.role, now);
+            }
         }
+        duties.post.tick(now);
+        faults.look(&server.counters(), now).into_iter().for_each(say);
+        entry_faults.look(duties.post.counts(), now).into_iter().for_each(say);
         if let (Some(time), Some(interval)) = (next, interval)
             && now >= time
         {

@@ -48,8 +48,8 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts a mix node with these keys, whose replay memory is saved in `store`, that sends to
-/// `next_hops`. What ends at it is left at the `doorstep`, if there is one.
+/// Starts the shards of a node with these keys, whose replay memory is saved in `store`, that send
+/// to `next_hops` and, once messages are to be delivered, leave them at `doorstep`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
@@ -59,7 +59,7 @@ pub fn start(
     next_hops: NextHops,
     store: &Store,
     noise: Noise,
-    doorstep: Option<&Doorstep>,
+    doorstep: &Doorstep,
 ) -> Result<Server, Fault> {
     let config = ServerConfig {
         listen: settings.listen,
@@ -78,16 +78,13 @@ pub fn start(
         },
         noise,
         drain: settings.drain.get(),
-        shard: shard(settings, doorstep.is_some())?,
+        shard: shard(settings)?,
     };
-    let started = match doorstep {
-        Some(doorstep) => Server::start(config, keys, |_| doorstep.clone().with(store.sink())),
-        None => Server::start(config, keys, |_| store.sink()),
-    };
-    started.map_err(|error| Fault::refused(format!("{error}.")))
+    Server::start(config, keys, |_| doorstep.clone().with(store.sink()))
+        .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-fn shard(settings: &Settings, delivers: bool) -> Result<shard::Config, Fault> {
+fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
     let kernels = kernels(settings.crypto)?;
     Ok(shard::Config {
         capacity: machine::capacity(settings),
@@ -96,7 +93,7 @@ fn shard(settings: &Settings, delivers: bool) -> Result<shard::Config, Fault> {
             Frames::Current => FrameVersion::Current,
             Frames::Legacy => FrameVersion::Legacy,
         },
-        final_hops: if delivers { FinalHops::Deliver } else { FinalHops::Drop },
+        final_hops: FinalHops::Drop,
         kernels,
         // Each shard of a server draws its own.
         seed: [0; 32],

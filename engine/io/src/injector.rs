@@ -161,3 +161,79 @@ impl Source for Injected {
         self.0.rise();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wakers(count: usize) -> Vec<Waker> {
+        (0..count).map(|_| Waker::new().unwrap()).collect()
+    }
+
+    fn send(injector: &Injector, to: &str, packet: &[u8]) -> Result<(), NotTaken> {
+        let next_hop = to.parse().unwrap();
+        injector.send(&Origin { next_hop, rotation: KeyRotation::Odd, packet })
+    }
+
+    fn ack(injector: &Injector) -> Result<(), NotTaken> {
+        send(injector, "127.0.0.1:9", &[7; PacketSize::Ack.packet_len()])
+    }
+
+    #[test]
+    fn a_full_shard_is_passed_over_and_where_all_are_full_the_sender_is_told() {
+        let (injector, mut shards) = Injector::new(&wakers(2));
+        let waiting = WAITING[PacketSize::Ack.index()];
+        (0..2 * waiting).for_each(|_| ack(&injector).unwrap());
+        assert_eq!(ack(&injector), Err(NotTaken::Full));
+        assert_eq!(shards[0].0.len(), waiting);
+        assert_eq!(send(&injector, "127.0.0.1:9", &[0; 2413]), Ok(()), "sizes wait apart");
+        assert!(shards[1].next().is_some());
+        assert_eq!(ack(&injector), Err(NotTaken::Full), "the shard has it until it asks for more");
+        assert!(shards[1].next().is_some());
+        assert_eq!(ack(&injector), Ok(()));
+        drop(shards);
+        assert_eq!(ack(&injector), Err(NotTaken::Stopped));
+    }
+
+    #[test]
+    fn clones_prefer_different_shards() {
+        let (injector, mut shards) = Injector::new(&wakers(3));
+        for clone in [injector.clone(), injector.clone(), injector] {
+            ack(&clone).unwrap();
+        }
+        for shard in &mut shards {
+            let origin = shard.next().expect("each has one");
+            assert_eq!((origin.rotation, origin.packet.len()), (KeyRotation::Odd, 386));
+            assert!(shard.next().is_none());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        let (injector, _shards) = Injector::new(&wakers(1));
+        for len in [0, 385, 387, 40_000] {
+            assert_eq!(send(&injector, "127.0.0.1:9", &vec![0; len]), Err(NotTaken::Size), "{len}");
+        }
+        for to in ["0.0.0.0:9", "127.0.0.1:0", "[ff02::1]:9", "[::ffff:224.0.0.1]:9"] {
+            assert_eq!(send(&injector, to, &[0; 386]), Err(NotTaken::Address), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_sleeps_is_woken_once_and_one_that_is_awake_is_not() {
+        let wakers = wakers(1);
+        let (injector, mut shards) = Injector::new(&wakers);
+        let woken = || {
+            let mut count = [0; 8];
+            rustix::io::read(&wakers[0], &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+        };
+        ack(&injector).unwrap();
+        assert_eq!(woken(), 0, "it is awake");
+        assert!(!shards[0].rest(), "there is a packet");
+        while shards[0].next().is_some() {}
+        assert!(shards[0].rest());
+        (0..3).for_each(|_| ack(&injector).unwrap());
+        assert_eq!(woken(), 1);
+        shards[0].rise();
+    }
+}

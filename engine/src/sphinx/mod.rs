@@ -122,9 +122,11 @@ impl Peeler {
         &self.results
     }
 
-    /// Wipes the keys that the last `open` left for `strip`.
+    /// Wipes the keys that the last `open` left for `strip`, if it is not done.
     fn disarm(&mut self) {
-        self.scratch.kept[..self.results.len()].iter_mut().for_each(Zeroize::zeroize);
+        if self.armed {
+            self.scratch.kept[..self.results.len()].iter_mut().for_each(Zeroize::zeroize);
+        }
         self.armed = false;
     }
 }
@@ -165,15 +167,24 @@ impl Scratch {
         }
     }
 
-    /// Wipes the first `lanes` rows of everything but `kept`.
-    fn wipe_rows(&mut self, lanes: usize) {
-        wipe(&mut self.scalars[..lanes]);
-        wipe(&mut self.products[..lanes]);
+    /// Wipes the first `lanes` rows of what `open` fills, but for `kept`.
+    fn wipe_opened(&mut self, lanes: usize) {
+        self.wipe_shared(lanes);
         self.derived[..lanes].iter_mut().for_each(Zeroize::zeroize);
-        wipe(&mut self.short_keys[..lanes]);
         wipe(&mut self.macs[..lanes]);
         wipe(&mut self.blocks[..lanes]);
+    }
+
+    /// Wipes the first `lanes` rows of what `strip` fills.
+    fn wipe_stripped(&mut self, lanes: usize) {
+        self.wipe_shared(lanes);
         wipe(&mut self.payload_keys[..lanes]);
+    }
+
+    fn wipe_shared(&mut self, lanes: usize) {
+        wipe(&mut self.scalars[..lanes]);
+        wipe(&mut self.products[..lanes]);
+        wipe(&mut self.short_keys[..lanes]);
     }
 }
 

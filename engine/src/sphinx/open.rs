@@ -58,7 +58,7 @@ impl Peeler {
         let firsts = fitting.len();
         fitting.extend(rescued);
         self.decrypt_headers(packets, &fitting, firsts);
-        self.scratch.wipe_rows(packets.len());
+        self.scratch.wipe_opened(packets.len());
         self.armed = true;
         &self.results
     }

@@ -24,7 +24,7 @@ impl Peeler {
 
         self.blind(packets, keep);
         self.decrypt_payloads(packets, keep);
-        self.scratch.wipe_rows(packets.len());
+        self.scratch.wipe_stripped(packets.len());
         self.disarm();
     }
 

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use phix_io::Server;
 use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
 
-use super::{Announcer, Describer, News, Offer, words};
+use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
+use crate::roles::Post;
 use crate::settings::NoiseUse;
 
-/// Announces the node at `place`, which listens on `address`, and for clients on `clients`, if it
-/// has a directory.
+/// Announces the node at `place`, which listens on `address` and is at `post`, if it has a
+/// directory.
 ///
 /// # Errors
 /// If it cannot say where it is, or the system gives no thread.
@@ -22,13 +23,15 @@ pub fn start(
     place: &Place,
     keys: &NodeKeys,
     address: SocketAddr,
-    clients: Option<SocketAddr>,
+    post: &Post<'_>,
 ) -> Result<Option<Announcer>, Fault> {
     let Some(directory) = place.settings.directory.clone().get() else { return Ok(None) };
     let address = place.settings.announce.get().unwrap_or(address);
-    let entry = clients.map(|on| Entry { hostname: None, ws_port: on.port(), wss_port: None });
-    let roles =
-        SupportedRoles { mixnode: true, entry: entry.is_some(), ..SupportedRoles::default() };
+    // An entry that is to have whatever port is free has none before it opens.
+    let clients = post.clients().filter(|at| at.port() != 0);
+    let entry = clients.map(|at| Entry { hostname: None, ws_port: at.port(), wss_port: None });
+    let roles = post.offered().offered();
+    let roles = SupportedRoles { entry: roles.entry && entry.is_some(), ..roles };
     let offer = Offer { roles, entry, ..Offer::default() };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
@@ -39,6 +42,7 @@ pub fn start(
 #[derive(Debug, Default)]
 pub struct Told {
     role: Option<Role>,
+    nodes: Option<usize>,
 }
 
 impl Told {
@@ -51,9 +55,10 @@ impl Told {
         if settings.next_hops.clone().get().is_none() {
             server.set_next_hops(&news.next_hops);
         }
-        if self.role.replace(news.role) != Some(news.role) {
+        let before = (self.role.replace(news.role), self.nodes.replace(news.nodes));
+        if before != (Some(news.role), Some(news.nodes)) {
             say(format_args!(
-                "epoch {}: role {}; the directory lists {} nodes{}",
+                "epoch {}: role {}; {LISTS}{} nodes{}",
                 news.epoch,
                 words(news.role),
                 news.nodes,

@@ -28,10 +28,12 @@ impl Known {
         &self.signed.description
     }
 
-    /// What it is able to do now: clients enter only where a connection was possible.
+    /// What it is able to do now: no clients enter where they could not connect when it was their
+    /// entry.
     fn roles(&self) -> SupportedRoles {
         let roles = self.description().roles;
-        SupportedRoles { entry: roles.entry && self.window.lets_clients_in(), ..roles }
+        let entry = roles.entry && self.window.lets_clients_in() != Some(false);
+        SupportedRoles { entry, ..roles }
     }
 }
 

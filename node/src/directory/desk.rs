@@ -58,8 +58,10 @@ pub struct Target {
     pub address: SocketAddr,
     /// The key that it announced for this rotation.
     pub key: PublicKey,
-    /// Where clients connect to it, if it lets any in.
-    pub entry: Option<SocketAddr>,
+    /// Where clients connect to it, if it ever lets any in.
+    pub clients: Option<SocketAddr>,
+    /// Whether that is its role in this epoch.
+    pub is_entry: bool,
 }
 
 /// The directory itself, without its connections.
@@ -209,7 +211,8 @@ impl Desk {
                 node,
                 address: SocketAddr::new(ip, said.mix_port),
                 key: said.sphinx_key(rotation)?,
-                entry: entry.map(|entry| SocketAddr::new(ip, entry.ws_port)),
+                clients: entry.map(|entry| SocketAddr::new(ip, entry.ws_port)),
+                is_entry: inner.set.entry_gateways.contains(&node),
             })
         });
         (rotation, targets.collect())

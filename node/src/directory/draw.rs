@@ -162,6 +162,10 @@ fn after(other: Kind, kind: Kind) -> bool {
 
 /// How many of a kind `whole` nodes have room for, if they could all do everything.
 fn quota(kind: Kind, whole: usize, sizes: &Sizes) -> usize {
+    // Packets need each layer and an entry; where there are no more, nothing leaves the network.
+    if kind == Kind::Exit && whole < Kind::ALL.iter().map(|kind| kind.least()).sum() {
+        return 0;
+    }
     let places: usize = Kind::ALL.iter().map(|kind| kind.places(sizes)).sum();
     let share = (kind.places(sizes) * whole).checked_div(places).unwrap_or(0);
     share.max(kind.least()).min(kind.places(sizes))
@@ -237,6 +241,7 @@ mod tests {
         for _ in 0..50 {
             let five: Vec<_> = (1..=5).map(|node| able(node, ALL)).collect();
             assert_eq!(counts(&draw(1, &five, &STOCK, &mut rng)), [1, 1, 1, 1, 1, 0]);
+            assert_eq!(counts(&draw(1, &five[..4], &STOCK, &mut rng)), [1, 0, 1, 1, 1, 0]);
             let one = |node, roles| able(node, roles);
             let special = [
                 one(1, SupportedRoles { entry: true, ..NONE }),

@@ -34,7 +34,7 @@ const TABLES: &str = "
         number INTEGER NOT NULL,
         sent INTEGER NOT NULL,
         delivered INTEGER NOT NULL,
-        entry INTEGER NOT NULL,
+        entry INTEGER,
         PRIMARY KEY (node, number)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE epochs (
@@ -133,10 +133,19 @@ impl Store {
     /// If it cannot be written.
     pub fn describe(&self, signed: &SignedDescription) -> rusqlite::Result<NodeId> {
         let text = serde_json::to_string(signed).expect("a description has a JSON form");
+        let identity = signed.description.identity.0;
+        // One statement for both would use up a number each time.
+        let known = self.connection.query_row(
+            "UPDATE nodes SET description = ?2 WHERE identity = ?1 RETURNING id",
+            params![identity, text],
+            |row| row.get(0),
+        );
+        if let Some(id) = known.optional()? {
+            return Ok(id);
+        }
         self.connection.query_row(
-            "INSERT INTO nodes (identity, description) VALUES (?1, ?2) \
-             ON CONFLICT (identity) DO UPDATE SET description = excluded.description RETURNING id",
-            params![signed.description.identity.0, text],
+            "INSERT INTO nodes (identity, description) VALUES (?1, ?2) RETURNING id",
+            params![identity, text],
             |row| row.get(0),
         )
     }

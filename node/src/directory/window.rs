@@ -16,8 +16,9 @@ pub struct Round {
     pub sent: u32,
     /// Those that came back as they should.
     pub delivered: u32,
-    /// Whether clients can connect to it; false for nodes that let none in.
-    pub entry: bool,
+    /// Whether clients can connect to it; nothing if that is not known, as of a node that lets
+    /// clients in only where that is its role.
+    pub entry: Option<bool>,
 }
 
 /// The last rounds, oldest first.
@@ -49,9 +50,9 @@ impl Window {
         self.0.iter().rev().take(PATIENCE).any(|round| round.delivered > 0)
     }
 
-    /// Whether clients could connect to it when it was tried last.
-    pub fn lets_clients_in(&self) -> bool {
-        self.0.back().is_some_and(|round| round.entry)
+    /// Whether clients could connect to it when that was last known, if it is.
+    pub fn lets_clients_in(&self) -> Option<bool> {
+        self.0.iter().rev().find_map(|round| round.entry)
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_node_lives_until_two_rounds_bring_nothing() {
-        let round = |delivered| Round { sent: 4, delivered, entry: false };
+        let round = |delivered| Round { sent: 4, delivered, entry: None };
         let mut window = Window::default();
         assert!(!window.proven() && !window.alive());
         window.push(round(3));
@@ -85,10 +86,12 @@ mod tests {
 
     #[test]
     fn old_rounds_are_forgotten() {
-        let good = Round { sent: 4, delivered: 4, entry: true };
+        let good = Round { sent: 4, delivered: 4, entry: Some(true) };
         let bad = Round { delivered: 0, ..good };
-        let window: Window = [good; 5].into_iter().chain([bad; ROUNDS]).collect();
+        let unknown = Round { entry: None, ..bad };
+        let rounds = [good; 5].into_iter().chain([bad; ROUNDS]).chain([unknown; 3]);
+        let window: Window = rounds.collect();
         assert_eq!(window.performance(), Performance::NONE);
-        assert!(!window.proven() && window.lets_clients_in());
+        assert!(!window.proven() && window.lets_clients_in() == Some(true));
     }
 }

@@ -12,7 +12,7 @@ use super::Shared;
 use super::counts::Refusal;
 use super::greeting::meet;
 use super::session;
-use super::socket::{End, Socket};
+use super::socket::Socket;
 use super::unproved::Place;
 use crate::fault::Fault;
 
@@ -50,25 +50,23 @@ pub(crate) async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             shared.counts.connections.add(1);
-            if let End::Refused(why) = serve(&shared, stream, unproved).await {
-                shared.counts.refuse(why);
-            }
+            serve(&shared, stream, unproved).await;
             shared.counts.connections.sub(1);
             drop(place);
         });
     }
 }
 
-async fn serve(shared: &Arc<Shared>, stream: TcpStream, unproved: Place) -> End {
+async fn serve(shared: &Arc<Shared>, stream: TcpStream, unproved: Place) {
     let mut socket = match Socket::accept(stream).await {
         Ok(socket) => socket,
-        Err(end) => return end,
+        Err(end) => return shared.note(end),
     };
     let newcomer = match meet(shared, &mut socket).await {
         Ok(newcomer) => newcomer,
-        Err(refused) => return session::turn_away(socket, refused).await,
+        Err(refused) => return session::turn_away(shared, socket, refused).await,
     };
     drop(unproved);
     // The session's state is boxed so that waiting connections do not carry room for it.
-    Box::pin(session::run(shared, socket, newcomer)).await
+    Box::pin(session::run(shared, socket, newcomer)).await;
 }

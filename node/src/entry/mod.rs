@@ -48,6 +48,7 @@ use database::{Database, DatabaseThread};
 use delivery::Inbox;
 use inbox::{ClientInbox, Quotas};
 use sessions::Sessions;
+use socket::End;
 use tickets::{NoTickets, Tickets};
 use unproved::Unproved;
 
@@ -93,6 +94,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Counts how a connection ended.
+    fn note(&self, end: End) {
+        if let End::Refused(why) = end {
+            self.counts.refuse(why);
+        }
+    }
+
     /// Seconds since 1970.
     fn now(&self) -> u64 {
         crate::rotation::now().as_secs()
@@ -120,12 +128,16 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::start`].
-    pub fn open(plan: Plan, arrivals: Arrivals, quotas: Quotas) -> Result<Self, Fault> {
+    pub fn open(
+        plan: Plan,
+        counts: Arc<Counts>,
+        arrivals: Arrivals,
+        quotas: Quotas,
+    ) -> Result<Self, Fault> {
         let injector = plan.injector.clone();
-        let mut made = None;
-        let mut entry = Self::start(plan, &[inbox::SCHEMA], |database, sessions| {
-            let counts = Arc::clone(sessions.counts());
-            let inbox = ClientInbox::new(database.clone(), injector, quotas, counts);
+        let (mut made, counted) = (None, Arc::clone(&counts));
+        let mut entry = Self::start_counted(plan, counts, &[inbox::SCHEMA], |database, _| {
+            let inbox = ClientInbox::new(database.clone(), injector, quotas, counted);
             made = Some(inbox.clone());
             Arc::new(inbox)
         })?;
@@ -149,10 +161,18 @@ impl Entry {
         schema: &[&str],
         inbox: impl FnOnce(&Database, &Arc<Sessions>) -> Arc<dyn Inbox>,
     ) -> Result<Self, Fault> {
+        Self::start_counted(plan, Arc::default(), schema, inbox)
+    }
+
+    fn start_counted(
+        plan: Plan,
+        counts: Arc<Counts>,
+        schema: &[&str],
+        inbox: impl FnOnce(&Database, &Arc<Sessions>) -> Arc<dyn Inbox>,
+    ) -> Result<Self, Fault> {
         let schema: Vec<&str> =
             [clients::SCHEMA].into_iter().chain(schema.iter().copied()).collect();
         let (connection, database) = Database::open(&plan.dir, &schema)?;
-        let counts = Arc::new(Counts::default());
         let sessions = Sessions::new(Arc::clone(&counts));
         let clients = Clients::new(connection.clone(), Arc::clone(&counts))
             .map_err(|error| Fault::refused(format!("clients cannot be served: {error}.")))?;

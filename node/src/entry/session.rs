@@ -47,10 +47,10 @@ pub(crate) struct Account {
 }
 
 /// Runs the session of a client that has shown who it is.
-pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) -> End {
+pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) {
     let Opened { seat, available, welcome } = match open(shared, &mut socket, &newcomer).await {
         Ok(opened) => opened,
-        Err(refused) => return turn_away(socket, refused).await,
+        Err(refused) => return turn_away(shared, socket, refused).await,
     };
     let session = Session {
         shared: Arc::clone(shared),
@@ -63,21 +63,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newc
         looked: 0,
         asked: None,
     };
-    session.run(welcome).await
+    session.run(welcome).await;
 }
 
 /// Tells a client why it is refused.
-pub(crate) async fn turn_away(mut socket: Socket, refused: Refused) -> End {
+pub(crate) async fn turn_away(shared: &Shared, mut socket: Socket, refused: Refused) {
     let Refused { end, answer } = refused;
+    shared.note(end);
     if let Some(text) = answer
-        && let Err(end) = socket.text(text).await
+        && socket.text(text).await.is_err()
     {
-        return end;
+        return;
     }
     if end != End::Gone {
         socket.part().await;
     }
-    end
 }
 
 struct Opened {
@@ -124,7 +124,7 @@ async fn open(
 }
 
 impl Session {
-    async fn run(mut self, welcome: ServerResponse) -> End {
+    async fn run(mut self, welcome: ServerResponse) {
         let signals = Arc::clone(&self.seat.signals);
         let end = tokio::select! {
             biased;
@@ -134,8 +134,8 @@ impl Session {
                 Err(end) => end,
             },
         };
+        self.shared.note(end);
         self.leave(end).await;
-        end
     }
 
     async fn serve(&mut self, welcome: &ServerResponse) -> Result<Infallible, End> {

@@ -79,11 +79,6 @@ impl Sessions {
         })
     }
 
-    /// What they count.
-    pub(crate) const fn counts(&self) -> &Arc<Counts> {
-        &self.counts
-    }
-
     /// Has the session of `client`, if it has one, look into the inbox. To be called after
     /// something was put in there.
     pub fn look(&self, client: &ClientId) {

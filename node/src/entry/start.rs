@@ -1,10 +1,12 @@
 //! From settings and keys to a running entry.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use phix_io::Injector;
 
 use super::arrivals::Arrivals;
+use super::counts::Counts;
 use super::inbox::Quotas;
 use super::{Entry, Plan, accept};
 use crate::fault::Fault;
@@ -24,8 +26,8 @@ pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
     })
 }
 
-/// Starts the entry at `place`, if there is to be one. Its packets go out by `injector`, and what
-/// ends at this node comes by `arrivals`.
+/// Starts the entry at `place`. Its packets go out by `injector`, what ends here comes from
+/// `arrivals`, and it counts in `counts`.
 ///
 /// # Errors
 /// A sentence, if it cannot start.
@@ -33,12 +35,13 @@ pub fn start(
     place: &Place,
     keys: &NodeKeys,
     injector: Injector,
-    arrivals: Option<Arrivals>,
-) -> Result<Option<Entry>, Fault> {
+    arrivals: Arrivals,
+    counts: Arc<Counts>,
+) -> Result<Entry, Fault> {
     let settings = &place.settings;
-    let (Some(address), Some(arrivals)) = (settings.entry.get(), arrivals) else {
-        return Ok(None);
-    };
+    let address = settings.entry.get().ok_or_else(|| {
+        Fault::refused("clients must be told where to connect: set `entry` to an address and port.")
+    })?;
     let plan = Plan {
         listener: accept::listen(address)?,
         identity: (*keys.signing).clone(),
@@ -48,9 +51,8 @@ pub fn start(
         free_bandwidth: settings.free_bandwidth,
         private_hops: settings.private_first_hops,
     };
-    let quotas = Quotas {
-        client: settings.inbox_client.get() << 20,
-        total: settings.inbox_total.get() << 20,
-    };
-    Entry::open(plan, arrivals, quotas).map(Some)
+    let mib = |count: u64| count << 20;
+    let quotas =
+        Quotas { client: mib(settings.inbox_client.get()), total: mib(settings.inbox_total.get()) };
+    Entry::open(plan, counts, arrivals, quotas)
 }

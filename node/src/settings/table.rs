@@ -8,9 +8,10 @@ use phix_io::LinkChoice;
 
 use super::Setting;
 use super::value::{
-    Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role,
-    Span, Value,
+    Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Span,
+    Value,
 };
+use crate::roles::Roles;
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -44,9 +45,22 @@ macro_rules! settings {
 }
 
 settings! {
-    /// What this node does for the network. A mix node takes packets in, removes one layer of
-    /// encryption from each, holds it for as long as its sender asked, and sends it on.
-    "role" role: Role = "mix";
+    /// What this node does for the network, one role or several. "mix" takes packets in, removes
+    /// one layer of encryption from each, holds it for as long as its sender asked, and sends it
+    /// on; every node does that with packets that come. "entry" lets clients in, hands them the
+    /// messages that end here, and keeps those for clients that are away; "exit" does the same for
+    /// services behind it; both need `entry`. "directory" tells nodes and clients which nodes there
+    /// are and what each does. The flag --role may be given several times.
+    "roles" roles: Roles = "mix";
+
+    /// Whether the directory decides in each epoch which of `roles` this node has, if `directory`
+    /// names one. The node then is a gateway only while the directory has it be one, and its
+    /// clients must look for another in other epochs. With false it has all of them all the time.
+    "assigned-roles" assigned_roles: bool = "false";
+
+    /// How long a node that is told to be a gateway no longer goes on to take messages for its
+    /// clients, because packets may be on their way to them.
+    "role-overlap" role_overlap: Span<0, 3600> = "30s";
 
     /// Address and port on which packets come in; 0.0.0.0 takes them on every IPv4 address of the
     /// machine, [::] on every address, IPv4 and IPv6.
@@ -57,10 +71,10 @@ settings! {
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
 
-    /// The directory with which this node registers, and from which it learns the other nodes, their
-    /// Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any that
-    /// speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops names a
-    /// file. "none" means that the files below say it all.
+    /// The directory with which this node registers, and from which it learns the other nodes,
+    /// their Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any
+    /// that speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops
+    /// names a file. "none" means that the files below say it all.
     "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
@@ -179,7 +193,7 @@ settings! {
     "entry" entry: Or<Off, SocketAddr> = "off";
 
     /// Connections of clients that the node has at a time; more are refused and counted. A client
-    /// that is idle takes about 10 KiB and one open file.
+    /// that is idle takes about 16 KiB and one open file.
     "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
 
     /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
@@ -191,12 +205,13 @@ settings! {
     /// services that only this machine can reach.
     "private-first-hops" private_first_hops: bool = "false";
 
-    /// MiB of messages that the entry keeps for one client that is not connected, or is too slow;
-    /// more are dropped and counted. They wait on the disk of state-dir for 24 hours at most.
-    "inbox-client" inbox_client: Count<1, 1_000_000> = "64";
+    /// MiB of messages that are kept for one client while it is away, for 24 hours at most; more
+    /// are dropped and not acknowledged. A regular message takes 1.7 KiB.
+    "inbox-client" inbox_client: Count<1, 1_048_576> = "8";
 
-    /// MiB of messages that the entry keeps for all such clients together.
-    "inbox-total" inbox_total: Count<1, 100_000_000> = "4096";
+    /// MiB of messages that are kept for all clients together. entry.sqlite can become a quarter
+    /// larger than this.
+    "inbox-total" inbox_total: Count<1, 16_777_216> = "1024";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.

@@ -220,6 +220,9 @@ macro_rules! choice {
         }
 
         impl $name {
+            /// Every one of them.
+            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
+
             /// The word for it.
             pub const fn word(self) -> &'static str {
                 match self {
@@ -248,6 +251,10 @@ choice! {
     Role {
         /// Takes packets in, delays them, sends them on.
         Mix = "mix",
+        /// Lets clients in, and keeps messages for them.
+        Entry = "entry",
+        /// Is where messages for services behind it end.
+        Exit = "exit",
         /// Tells nodes and clients which nodes there are and what each does.
         Directory = "directory",
     }
@@ -358,6 +365,6 @@ mod tests {
     #[test]
     fn alternatives_read_as_a_sentence() {
         assert_eq!(LinkChoice::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
-        assert_eq!(Role::allowed(), "\"mix\" or \"directory\"");
+        assert_eq!(Role::allowed(), "\"mix\", \"entry\", \"exit\" or \"directory\"");
     }
 }

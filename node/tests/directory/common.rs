@@ -73,7 +73,7 @@ pub(crate) fn register(desk: &Desk, n: u8, now: Duration) -> NodeId {
 
 /// One round of probes, of which each node delivers as many as are given for it.
 pub(crate) fn probe(desk: &Desk, delivered: &[(NodeId, u32)]) {
-    let round = |delivered: u32| Round { sent: 4, delivered, entry: delivered > 0 };
+    let round = |delivered: u32| Round { sent: 4, delivered, entry: Some(delivered > 0) };
     let results: Vec<_> = delivered.iter().map(|(node, count)| (*node, round(*count))).collect();
     desk.probed(&results).unwrap();
 }

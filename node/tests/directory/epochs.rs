@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use phix_node::directory::listing::Format;
 use phix_node::directory::snapshot::Snapshot;
+use phix_node::directory::window::Round;
 use phix_proto::directory::epoch::{KeyRotationInfo, RewardedSet};
 use phix_proto::directory::network::Network;
 use phix_proto::directory::nodes::{Nodes, SemiSkimmed, Skimmed};
@@ -170,4 +171,29 @@ fn no_answer_mixes_two_epochs() {
         let seen: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         assert!(seen > 1, "readers saw epochs pass");
     });
+}
+
+/// A node that opens its entry only when that is its role is not asked before; one that then does
+/// not open it is not drawn for it again so soon.
+#[test]
+fn an_entry_is_believed_until_it_is_found_shut() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = desk(dir.path(), BEGIN);
+    let nodes: Vec<NodeId> = (1..=4).map(|n| register(&desk, n, BEGIN)).collect();
+    let probe = |entry: Option<bool>| {
+        let round = Round { sent: 4, delivered: 4, entry };
+        desk.probed(&nodes.iter().map(|node| (*node, round)).collect::<Vec<_>>()).unwrap();
+    };
+    let entries = |now| {
+        desk.turn(now).unwrap();
+        set(&desk.snapshot()).entry_gateways.len()
+    };
+    probe(None);
+    assert_eq!(entries(BEGIN), 1);
+    assert_eq!(desk.targets(BEGIN).1.iter().filter(|target| target.is_entry).count(), 1);
+    probe(Some(false));
+    assert_eq!(entries(BEGIN + EPOCH), 0);
+    probe(Some(true));
+    probe(None);
+    assert_eq!(entries(BEGIN + 2 * EPOCH), 1);
 }

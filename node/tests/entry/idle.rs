@@ -10,6 +10,7 @@ use phix_proto::gateway::{ClientRequest, ServerResponse};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clients::{Client, Line};
+use crate::scene::identity;
 
 /// What a node may take for ten thousand clients, kB.
 const ALLOWED: u64 = 1 << 20;
@@ -53,6 +54,9 @@ fn start(dir: &Path) -> (Program, SocketAddr) {
     ];
     let made = phix(&[&["init", "--dir", dir], &settings[..]].concat()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
+    let secret = bs58::encode(identity().to_bytes()).into_string();
+    let key = format!("phix-ed25519-private-key-v1 {secret}\n");
+    std::fs::write(Path::new(dir).join("keys/identity.key"), key).unwrap();
     let mut child = phix(&["run", "--dir", dir]).spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     let line = out.lines().map_while(Result::ok).find(|line| line.starts_with("clients on ws://"));

@@ -19,7 +19,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 fn settings(network: &Network) -> Settings {
     Settings {
         topology: Some(network.topology.clone()),
-        main_stream: Length::millis(4),
+        main_stream: Length::millis(10),
         hop_delay: Length::millis(5),
         ack_delay: Length::millis(5),
         ack_wait_extra: Length::millis(1500),

@@ -27,8 +27,8 @@ const TWO_LADDERS: &str = "32 registers for two ladders";
 /// A point has 20 limbs, its sum with another as many, and each product takes ten columns besides;
 /// long and short vectors count both.
 const POINTS: &str = "32 registers for two points";
-/// State and message of a group take 32 registers, the states of two groups as many.
-const TWO_GROUPS: &str = "32 registers for state and message";
+/// No spills within the assembly, which takes all registers: the state is brought to it and back.
+const AROUND: &str = "32 registers for two states, before and after";
 /// No spills: the key stream is written to an array, and the round keys come from one.
 const OUTPUT: &str = "arrays on the stack";
 
@@ -40,8 +40,8 @@ pub(super) const KERNELS: &[Kernel] = &[
     kernel("x25519::avx512::columns", 190, 520, POINTS),
     kernel("kdf::avx2::compress", 34, 47, FEW),
     kernel("kdf::avx2::compress_fixed", 0, 0, ""),
-    kernel("kdf::avx512::compress::<1>", 0, 0, ""),
-    kernel("kdf::avx512::compress::<2>", 56, 94, TWO_GROUPS),
+    kernel("kdf::avx512::compress", 0, 0, ""),
+    kernel("kdf::avx512::compress_two", 0, 0, ""),
     kernel("kdf::avx512::compress_fixed::<1>", 0, 0, ""),
     kernel("kdf::avx512::compress_fixed::<2>", 0, 0, ""),
     kernel("kdf::sha_ni::compress::<1>", 0, 0, ""),
@@ -50,10 +50,10 @@ pub(super) const KERNELS: &[Kernel] = &[
     kernel("kdf::sha_ni::compress_fixed::<2>", 0, 0, ""),
     kernel("ctr::aes_ni::apply", 8, 0, OUTPUT),
     kernel("ctr::vaes::apply", 6, 11, OUTPUT),
-    kernel("lioness::avx2::compress", 109, 241, FEW),
-    kernel("lioness::avx2::blocks", 5, 5, FEW),
-    kernel("lioness::avx512::compress::<1>", 16, 37, TWO_GROUPS),
-    kernel("lioness::avx512::compress::<2>", 70, 96, TWO_GROUPS),
-    kernel("lioness::avx512::blocks::<1>", 0, 0, ""),
-    kernel("lioness::avx512::blocks::<2>", 0, 0, ""),
+    kernel("lioness::avx2::compress", 73, 74, FEW),
+    kernel("lioness::avx2::stream", 5, 5, FEW),
+    kernel("lioness::avx512::compress", 0, 0, ""),
+    kernel("lioness::avx512::compress_two", 39, 42, AROUND),
+    kernel("lioness::avx512::stream", 0, 0, ""),
+    kernel("lioness::avx512::stream_two", 0, 0, ""),
 ];

@@ -4,6 +4,7 @@
 mod common;
 mod connections;
 mod forwarding;
+mod injecting;
 mod next_hops;
 mod noise;
 mod patience;

@@ -28,8 +28,8 @@ impl AckKey {
 
     /// The fragment that the acknowledgement with this content is for.
     ///
-    /// There is no proof in it that this key made it: a stranger's is read as a random number, which
-    /// is hardly ever that of a fragment under way.
+    /// There is no proof in it that this key made it: a stranger's is read as a random number,
+    /// which is hardly ever that of a fragment under way.
     pub fn open(&self, sealed: &[u8; ACK]) -> Option<FragmentId> {
         let (iv, mut id) = sealed.split_first_chunk::<IV>().map(|(iv, id)| {
             let mut bytes = [0; FragmentId::LEN];

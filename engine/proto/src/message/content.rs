@@ -9,8 +9,8 @@
 //!
 //! Kinds 0 to 2 (data, blocks, heartbeat) come with blocks of version 258: their number in four
 //! bytes, then blocks of four hops. Kinds 3 to 5 are the same with `number 2 | hops 1 | rotation 1`
-//! in front. Stock clients up to 1.21.6 send the former unless told otherwise and read both; those of
-//! 2.0.0 know the latter only. Facts from nym-sphinx and nym-sphinx-anonymous-replies 1.21.6 and
+//! in front. Stock clients up to 1.21.6 send the former unless told otherwise and read both; those
+//! of 2.0.0 know the latter only. Facts from nym-sphinx and nym-sphinx-anonymous-replies 1.21.6 and
 //! 2.0.0.
 
 use std::error::Error;

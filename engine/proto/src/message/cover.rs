@@ -3,8 +3,8 @@
 //! They are made like any other packet; only what is inside the innermost encryption differs. Facts
 //! from nym-sphinx-cover 2.0.0.
 
-/// What stands in place of a fragment. Its first bit is clear and a fragment's is set, so neither is
-/// taken for the other.
+/// What stands in place of a fragment. Its first bit is clear and a fragment's is set, so neither
+/// is taken for the other.
 const COVER: &[u8] = b"The cake is a lie!";
 
 /// Appends the content of a cover packet in which a fragment could have `room` bytes.

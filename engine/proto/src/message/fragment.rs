@@ -8,8 +8,8 @@
 //! linked:    1 bit | set 31 bits | total 8 | position 8 | 1 bit | other set 31 bits | payload
 //! ```
 //!
-//! Positions count from 1. The first fragment of a set may name the set before it, the 255th the set
-//! after it. Facts from nym-sphinx-chunking 2.0.0.
+//! Positions count from 1. The first fragment of a set may name the set before it, the 255th the
+//! set after it. Facts from nym-sphinx-chunking 2.0.0.
 
 use std::error::Error;
 use std::fmt;

@@ -25,8 +25,8 @@ impl ClientKeys {
         Self::from_bytes(&identity, &encryption, AckKey::generate(rng))
     }
 
-    /// The keys of a client that has been here before: seed of its Ed25519 key, scalar of its X25519
-    /// key, key of its acknowledgements.
+    /// The keys of a client that has been here before: seed of its Ed25519 key, scalar of its
+    /// X25519 key, key of its acknowledgements.
     pub fn from_bytes(identity: &[u8; 32], encryption: &[u8; 32], ack: AckKey) -> Self {
         let identity = SigningKey::from_bytes(identity);
         Self { identity, encryption: StaticSecret::from(*encryption), ack }

@@ -1,12 +1,13 @@
 //! The layers between an application's message and the payload of a Sphinx packet.
 //!
-//! Out: a [`Message`] is encoded, padded and cut ([`split`]) into fragments; a [`Packer`] seals each
-//! for its recipient, puts in front of it the acknowledgement that the recipient's gateway will send,
-//! and wraps it all in a Sphinx packet. In: [`FinalPayload`] is what the gateway reads, [`receive`]
-//! opens what the gateway hands to the client, and an [`Assembler`] puts fragments together.
+//! Out: a [`Message`] is encoded, padded and cut ([`split`]) into fragments; a [`Packer`] seals
+//! each for its recipient, puts in front of it the acknowledgement that the recipient's gateway
+//! will send, and wraps it all in a Sphinx packet. In: [`FinalPayload`] is what the gateway reads,
+//! [`receive`] opens what the gateway hands to the client, and an [`Assembler`] puts fragments
+//! together.
 //!
-//! Whoever wants an answer without saying who it is sends a [`Repliable`] message, with reply blocks
-//! from [`Packer::surbs`]; whoever got them spends one for each fragment of the answer
+//! Whoever wants an answer without saying who it is sends a [`Repliable`] message, with reply
+//! blocks from [`Packer::surbs`]; whoever got them spends one for each fragment of the answer
 //! ([`Packer::answer`]).
 //!
 //! ```

@@ -126,7 +126,8 @@ fn list() -> Value {
             "mix_port": 1789,
             "x25519_sphinx_pubkey": PublicKey([1; 32]),
             "role": {"Mixnode": {"layer": 1}},
-            "supported_roles": {"mixnode": true, "entry": false, "exit_nr": false, "exit_ipr": false},
+            "supported_roles":
+                {"mixnode": true, "entry": false, "exit_nr": false, "exit_ipr": false},
             "entry": null,
             "performance": "0.97",
         }]},

@@ -65,6 +65,9 @@ pub(crate) fn observe(data: &[u8], seen: &mut Seen) {
     let mut input = Input::new(data);
     let mut text: Vec<char> = RIGHT[input.below(RIGHT.len())].chars().collect();
     for _ in 0..input.below(4) {
+        if input.is_empty() {
+            break;
+        }
         let at = usize::from(u16::from_be_bytes(input.array())) % (text.len() + 1);
         match input.below(4) {
             0 => text.truncate(at.max(1)),

@@ -1,9 +1,10 @@
-//! Reply blocks (Sphinx paper, section 3.4): a header that its maker hands to somebody else, who puts
-//! a message behind it without learning where it goes.
+//! Reply blocks (Sphinx paper, section 3.4): a header that its maker hands to somebody else, who
+//! puts a message behind it without learning where it goes.
 //!
 //! Beside the header the holder of a block needs the payload keys of all hops, because it is the
-//! holder who puts the layers on. Version 258 gives the keys themselves and later versions the seeds
-//! that they come from, both in the order of the hops, as sphinx-packet 0.6.0 and 0.8.0 write them.
+//! holder who puts the layers on. Version 258 gives the keys themselves and later versions the
+//! seeds that they come from, both in the order of the hops, as sphinx-packet 0.6.0 and 0.8.0 write
+//! them.
 
 use core::cmp::Reverse;
 use core::fmt;
@@ -63,9 +64,9 @@ impl fmt::Debug for Reply<'_> {
 }
 
 impl Builder {
-    /// Fills each of `headers` with the header that the request at the same place asks for, and each
-    /// of `keys` with what whoever uses it needs for the payload. The requests' messages are not
-    /// looked at.
+    /// Fills each of `headers` with the header that the request at the same place asks for, and
+    /// each of `keys` with what whoever uses it needs for the payload. The requests' messages are
+    /// not looked at.
     ///
     /// # Errors
     /// If a request has one of the faults listed; then nothing is written to.

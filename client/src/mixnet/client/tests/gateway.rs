@@ -216,9 +216,9 @@ impl Gateway {
                 return;
             }
         }
-        let Some(packet) = testing::travel(1, first, &packet) else { return };
         let gateway = self.clone();
         tokio::spawn(async move {
+            let Some(packet) = testing::travel(1, first, &packet) else { return };
             tokio::time::sleep(Duration::from_nanos(packet.time.as_nanos())).await;
             gateway.deliver(&packet.destination, packet.message);
             if let Some((first, ack)) = packet.ack {

@@ -38,10 +38,12 @@ impl Scene {
     fn settings(&self) -> Settings {
         Settings {
             topology: Some(self.dir.path().join("topology.json")),
-            main_stream: Length::millis(2),
+            // Not so fast that the network, which is within the process, cannot keep up.
+            main_stream: Length::millis(10),
+            loop_cover: Length::millis(0),
             hop_delay: Length::millis(2),
             ack_delay: Length::millis(2),
-            ack_wait_extra: Length::millis(300),
+            ack_wait_extra: Length::millis(1000),
             reconnect_max: Length::millis(500),
             ..Settings::default()
         }
@@ -77,7 +79,7 @@ fn two_clients_talk_and_one_of_them_remains_unknown() {
         let scene = Scene::new().await;
         scene.gateway.lose_one_in(20);
         let (mut alice, mut bob) = (scene.client().await, scene.client().await);
-        let sizes = [0, 1, 1000, 50_000];
+        let sizes = [0, 1, 1000, 20_000];
         let mut sent = Vec::new();
         for (seed, len) in sizes.into_iter().enumerate() {
             sent.push(within(alice.send(*bob.address(), pattern(len, seed))).await.unwrap());
@@ -96,8 +98,8 @@ fn two_clients_talk_and_one_of_them_remains_unknown() {
         let question = within(anonymous).await.unwrap();
         let sender = within(bob.receive()).await.unwrap().sender.unwrap();
         within(question.arrived()).await.unwrap();
-        let answer = within(bob.reply(sender, pattern(30_000, 9))).await.unwrap();
-        assert!(within(alice.receive()).await.unwrap().data == pattern(30_000, 9));
+        let answer = within(bob.reply(sender, pattern(15_000, 9))).await.unwrap();
+        assert!(within(alice.receive()).await.unwrap().data == pattern(15_000, 9));
         within(answer.arrived()).await.unwrap();
         let counters = within(alice.disconnect()).await.unwrap();
         assert!(counters.sent_again > 0, "{counters:?}");
@@ -133,13 +135,13 @@ fn a_client_survives_the_loss_of_its_link() {
         let scene = Scene::new().await;
         let (alice, mut bob) = (scene.client().await, scene.client().await);
         let mut watched = alice.sender().clone();
-        let sent = within(alice.send(*bob.address(), pattern(100_000, 0))).await.unwrap();
+        let sent = within(alice.send(*bob.address(), pattern(30_000, 0))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(30)).await;
         scene.gateway.cut();
         let lost = within(watched.status_changed()).await;
         assert!(matches!(lost, Some(Status::Disconnected(_))), "{lost:?}");
         assert_eq!(within(watched.status_changed()).await, Some(Status::Connected));
-        assert!(within(bob.receive()).await.unwrap().data == pattern(100_000, 0));
+        assert!(within(bob.receive()).await.unwrap().data == pattern(30_000, 0));
         within(sent.arrived()).await.unwrap();
         // No second copy has come by the time that another message has.
         let last = within(alice.send(*bob.address(), "the last")).await.unwrap();
@@ -240,7 +242,8 @@ fn an_observer_of_the_socket_sees_no_difference() {
         };
         let connect = || Client::builder().settings(stock.clone()).connect();
         let (idle, busy) = (connect().await.unwrap(), connect().await.unwrap());
-        let mut receiving = scene.client().await;
+        let mute = Settings { main_stream: Length::millis(1000), ..scene.settings() };
+        let mut receiving = Client::builder().settings(mute).connect().await.unwrap();
         let recipient = *receiving.address();
         let sender = busy.sender().clone();
         let sending = tokio::spawn(async move {
