@@ -206,7 +206,7 @@ fn a_filter_is_sized_by_what_was_measured_and_a_restart_knows_it() {
     }
     running.stop(Signal::TERM);
     let text = fs::read_to_string(&written).unwrap();
-    assert!(text.starts_with("phix-replay-rate-v1\n") && text.lines().count() == 2, "{text}");
+    assert!(text.starts_with("phix-replay-rate-v1\n") && text.lines().count() >= 2, "{text}");
     Running::start(&mut short.phix("run", &auto)).stop(Signal::TERM);
     // One that is damaged is no reason not to start.
     fs::write(&written, "?").unwrap();
