@@ -27,6 +27,13 @@ pub enum StartError {
     },
     /// No shards were asked for.
     NoShards,
+    /// There are not as many listeners as shards.
+    Listeners {
+        /// How many shards were asked for.
+        shards: usize,
+        /// How many listeners there are.
+        there: usize,
+    },
     /// A thread, or what it needs, cannot be had.
     Resources {
         /// What could not be had.
@@ -86,6 +93,11 @@ impl fmt::Display for StartError {
                 "{reason}; choose --link epoll or --link auto, or allow io_uring for this program"
             ),
             Self::NoShards => f.write_str("a server needs at least one shard; set shards to 1"),
+            Self::Listeners { shards, there } => write!(
+                f,
+                "{shards} shards cannot go on where {there} were; set shards to {there}, or stop \
+                 the node and start it again"
+            ),
             Self::Resources { what, error } => {
                 write!(f, "cannot get {what}: {}; raise the limits of this program", words(error))
             }

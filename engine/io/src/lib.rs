@@ -19,6 +19,7 @@ mod clock;
 pub mod crypto;
 mod epoll;
 mod error;
+mod handed;
 mod inbound;
 mod line;
 mod memory;
@@ -42,6 +43,7 @@ mod worker;
 
 pub use clock::MonotonicClock;
 pub use error::StartError;
+pub use handed::{Handed, Unfinished, UnfinishedNoise};
 pub use line::Connections;
 pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};

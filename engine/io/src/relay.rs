@@ -45,7 +45,7 @@ pub struct RelayPlan<'a> {
 /// If the link cannot be had, or fails.
 pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters> {
     let parts = Parts {
-        listener: listener.into(),
+        listener: Some(listener.into()),
         wakers: [Waker::new()?].into(),
         shard: 0,
         connections_max: CONNECTIONS_MAX,

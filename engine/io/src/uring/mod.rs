@@ -30,6 +30,7 @@ use phix_engine::shard::{Completion, Link, Outgoing, Wait};
 use phix_engine::units::Time;
 
 use crate::clock::MonotonicClock;
+use crate::handed::Handed;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
@@ -83,6 +84,14 @@ impl Connection {
     const fn new(fd: OwnedFd, role: Role) -> Self {
         Self { fd, role, receiving: false, fed: false, lent: None, closing: false }
     }
+
+    /// Its stream, if it is one in that is not being closed.
+    const fn stream(&self) -> Option<&Stream> {
+        match &self.role {
+            Role::In { stream } if !self.closing => Some(stream),
+            Role::In { .. } | Role::Out { .. } => None,
+        }
+    }
 }
 
 /// Connections in and out, for one shard, over io_uring.
@@ -91,6 +100,10 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
+    /// Whether accepting is to end; the listener goes with the last event of it.
+    leaving_listener: bool,
+    /// Whether connections in are not read any more.
+    resting: bool,
     wakers: Arc<[Waker]>,
     shard: usize,
     watching: bool,
@@ -122,10 +135,12 @@ impl UringLink {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         // A connection that is being closed keeps its place for a moment beside the new one.
         let places = parts.connections_max + LEAVING_MAX + 2 * PEERS_MAX;
-        Ok(Self {
+        let mut link = Self {
             ring: Ring::new(places, probe::bundles())?,
-            listener: Some(parts.listener),
+            listener: None,
             accepting: false,
+            leaving_listener: false,
+            resting: false,
             wakers: parts.wakers,
             shard: parts.shard,
             watching: false,
@@ -146,7 +161,11 @@ impl UringLink {
             pace: Pace::new(MonotonicClock.now()),
             broken: None,
             now: MonotonicClock.now(),
-        })
+        };
+        if let Some(listener) = parts.listener {
+            link.listen(listener)?;
+        }
+        Ok(link)
     }
 
     /// Starts again what has ended and should go on.
@@ -157,12 +176,13 @@ impl UringLink {
         }
         if let Some(listener) = &self.listener
             && !self.accepting
+            && !self.leaving_listener
             && self.gate.opens().is_none()
         {
             self.ring.accept(listener.as_fd())?;
             self.accepting = true;
         }
-        if self.ring.buffers().offered() < BUFFERS_LOW {
+        if self.ring.buffers().offered() < BUFFERS_LOW || self.resting {
             return Ok(());
         }
         self.hungry.append(&mut self.starved);
@@ -175,6 +195,10 @@ impl UringLink {
             }
         }
         Ok(())
+    }
+
+    fn open_streams(&self) -> impl Iterator<Item = (&Connection, &Stream)> {
+        self.connections.iter().filter_map(|connection| Some((connection, connection.stream()?)))
     }
 
     /// Hands operations over, waits, and takes in events. False if it is better not to look for
@@ -332,6 +356,57 @@ impl Line for UringLink {
 
     fn set_noise_peers(&mut self, peers: Arc<NoisePeers>) {
         self.voices.set_peers(peers);
+    }
+
+    /// A descriptor that does not block would have the kernel give up where it should wait; and
+    /// the epoll link of another process may have had this one before.
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&listener, false)?;
+        self.listener = Some(listener);
+        self.leaving_listener = false;
+        Ok(())
+    }
+
+    fn unlisten(&mut self) -> io::Result<()> {
+        if self.accepting {
+            self.leaving_listener = true;
+            return self.ring.cancel(Op::Accept, Key::NONE);
+        }
+        self.listener = None;
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.accepting && !self.open_streams().any(|(_, stream)| stream.is_greeting())
+    }
+
+    fn rest(&mut self) -> io::Result<()> {
+        self.resting = true;
+        let receiving: Vec<Key> = self
+            .connections
+            .entries()
+            .filter(|(_, connection)| connection.receiving && connection.stream().is_some())
+            .map(|(key, _)| key)
+            .collect();
+        receiving.into_iter().try_for_each(|key| self.ring.cancel(Op::Receive, key))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.pending.is_empty()
+            && self
+                .open_streams()
+                .all(|(connection, stream)| !connection.receiving && stream.is_at_rest())
+    }
+
+    fn release(&mut self, mut intake: Intake<'_>) -> Vec<Handed> {
+        self.resting = false;
+        let keys = self.connections.keys();
+        keys.into_iter().filter_map(|key| self.release_one(key, &mut intake)).collect()
+    }
+
+    fn adopt(&mut self, handed: Handed, mut intake: Intake<'_>) -> io::Result<()> {
+        self.now = MonotonicClock.now();
+        self.adopt_one(handed, &mut intake)
     }
 
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {

@@ -4,6 +4,7 @@
 mod common;
 mod connections;
 mod forwarding;
+mod handover;
 mod next_hops;
 mod noise;
 mod patience;
