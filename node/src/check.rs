@@ -165,6 +165,24 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
     }
 }
 
+/// Whether the machine has the memory for the packets of a node beside the one that it replaces,
+/// whose memory of packets seen it goes on with.
+///
+/// # Errors
+/// A sentence if it has not.
+pub fn memory_beside(settings: &Settings) -> Result<(), Fault> {
+    let packets = machine::memory(settings).packets;
+    match machine::memory_available() {
+        Some(available) if available < packets => Err(Fault::refused(format!(
+            "the settings lead to {} for packets held, and {} are available beside the running \
+             node: lower capacity, or stop the node and start it again.",
+            readable(packets),
+            readable(available),
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the keys can change as is set.
 fn rotation(place: &Place) -> Result<String, Fault> {
     let Some(schedule) = rotation::schedule(&place.settings)? else {

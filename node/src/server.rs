@@ -1,5 +1,7 @@
 //! From settings and keys to a running server.
 
+use std::os::fd::OwnedFd;
+
 use phix_engine::crypto::{Kernels, PORTABLE};
 use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
@@ -64,7 +66,30 @@ pub fn start(
     store: &Store,
     noise: Noise,
 ) -> Result<Server, Fault> {
-    let config = ServerConfig {
+    let config = config(settings, next_hops, noise)?;
+    Server::start(config, keys, |_| store.sink())
+        .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+/// Starts one on the listeners of the node that it is to replace. It accepts nothing yet.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_silent(
+    settings: &Settings,
+    listeners: Vec<OwnedFd>,
+    keys: shard::Keys,
+    next_hops: NextHops,
+    store: &Store,
+    noise: Noise,
+) -> Result<Server, Fault> {
+    let config = config(settings, next_hops, noise)?;
+    Server::start_silent(config, listeners, keys, |_| store.sink())
+        .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+fn config(settings: &Settings, next_hops: NextHops, noise: Noise) -> Result<ServerConfig, Fault> {
+    Ok(ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
         pin: settings.pin,
@@ -81,9 +106,7 @@ pub fn start(
         noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
-    };
-    Server::start(config, keys, |_| store.sink())
-        .map_err(|error| Fault::refused(format!("{error}.")))
+    })
 }
 
 fn shard(settings: &Settings) -> Result<shard::Config, Fault> {

@@ -50,5 +50,5 @@ pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, plan};
 pub use published::{Gauges, Observer, ShardView};
 pub use relay::{RelayPlan, relay};
 pub use server::{PeerLimits, Refuse, Server, ServerConfig, StopReport};
-pub use signals::StopSignal;
+pub use signals::{StopSignal, UpgradeSignal};
 pub use sockets::check_source;

@@ -11,3 +11,4 @@ mod remembering;
 mod rotating;
 mod run;
 mod top;
+mod upgrade;
