@@ -81,12 +81,12 @@ impl EpollLink {
     }
 
     /// Gives a connection its place, or gives it back.
-    fn seat(&mut self, inbound: Inbound) -> Result<(), Option<Inbound>> {
-        let key = self.inbound.insert(inbound).map_err(Some)?;
+    fn seat(&mut self, inbound: Inbound) -> Result<(), Option<Box<Inbound>>> {
+        let key = self.inbound.insert(inbound).map_err(|inbound| Some(Box::new(inbound)))?;
         let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
         let inbound = self.inbound.get_mut(key).expect("inserted above");
         if watch(&self.epoll, &inbound.fd, INBOUND, key, flags).is_err() {
-            return Err(self.inbound.remove(key));
+            return Err(self.inbound.remove(key).map(Box::new));
         }
         Ok(())
     }
