@@ -135,8 +135,8 @@ impl Node {
         let server = match taking {
             None => server::start(settings, served, next_hops, &store, noise)?,
             Some(taking) => {
-                let listeners = take(&mut taking.listeners);
-                server::start_silent(settings, listeners, served, next_hops, &store, noise)?
+                let listeners = Some(take(&mut taking.listeners));
+                server::start_silent(settings, listeners, (served, noise), next_hops, &store)?
             }
         };
         let link = server.link().kind.name().to_owned();
@@ -254,11 +254,12 @@ fn first_line(
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
     let shards = machine::shards(settings);
     format!(
-        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; crypto {}; sphinx key {sphinx}",
+        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; send-zc {}; crypto {}; sphinx key {sphinx}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         if shards == 1 { "shard" } else { "shards" },
         server.link().reason,
+        server.zero_copy(),
         kernels.name,
     )
 }

@@ -9,7 +9,7 @@ use phix_engine::shard::{self, FinalHops};
 use phix_engine::wire::frame::FrameVersion;
 use phix_io::crypto::tiers;
 use phix_io::noise::Noise;
-use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
+use phix_io::{Basis, LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;
 use crate::machine;
@@ -66,30 +66,23 @@ pub fn start(
     store: &Store,
     noise: Noise,
 ) -> Result<Server, Fault> {
-    let config = config(settings, next_hops, noise)?;
-    Server::start(config, keys, |_| store.sink())
-        .map_err(|error| Fault::refused(format!("{error}.")))
+    let server = start_silent(settings, None, (keys, noise), next_hops, store)?;
+    server.open(Vec::new()).map_err(|error| Fault::refused(format!("{error}.")))?;
+    Ok(server)
 }
 
-/// Starts one on the listeners of the node that it is to replace. It accepts nothing yet.
+/// Starts one that accepts nothing yet, on the listeners of the node that it is to replace.
 ///
 /// # Errors
 /// As [`start`].
 pub fn start_silent(
     settings: &Settings,
-    listeners: Vec<OwnedFd>,
-    keys: shard::Keys,
+    listeners: Option<Vec<OwnedFd>>,
+    (keys, noise): (shard::Keys, Noise),
     next_hops: NextHops,
     store: &Store,
-    noise: Noise,
 ) -> Result<Server, Fault> {
-    let config = config(settings, next_hops, noise)?;
-    Server::start_silent(config, listeners, keys, |_| store.sink())
-        .map_err(|error| Fault::refused(format!("{error}.")))
-}
-
-fn config(settings: &Settings, next_hops: NextHops, noise: Noise) -> Result<ServerConfig, Fault> {
-    Ok(ServerConfig {
+    let config = ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
         pin: settings.pin,
@@ -106,7 +99,10 @@ fn config(settings: &Settings, next_hops: NextHops, noise: Noise) -> Result<Serv
         noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
-    })
+    };
+    let basis = Basis { listeners, zero_copy: settings.send_zc };
+    Server::start_silent(config, basis, keys, |_| store.sink())
+        .map_err(|error| Fault::refused(format!("{error}.")))
 }
 
 fn shard(settings: &Settings) -> Result<shard::Config, Fault> {

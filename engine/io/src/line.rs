@@ -12,6 +12,7 @@ use phix_engine::units::{Span, Time};
 
 use crate::handed::Handed;
 use crate::noise::{Noise, NoisePeers};
+use crate::plan::ZeroCopy;
 use crate::sources::Sources;
 use crate::waker::Waker;
 
@@ -29,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) sources: Sources,
     pub(crate) seed: u64,
     pub(crate) noise: Noise,
+    pub(crate) zero_copy: ZeroCopy,
 }
 
 /// What becomes of bytes that the kernel has taken and not delivered yet.

@@ -20,7 +20,7 @@ use crate::error::StartError;
 use crate::handed::Handed;
 use crate::line::{Line, Parts};
 use crate::noise::{Noise, NoisePeers};
-use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
+use crate::plan::{LinkChoice, LinkKind, LinkPlan, ZeroCopy, plan, zero_copy};
 use crate::published::{Observer, Published};
 use crate::sockets;
 use crate::sources::Sources;
@@ -73,6 +73,16 @@ impl Default for PeerLimits {
     }
 }
 
+/// What a server is started on, besides its settings.
+#[derive(Debug, Default)]
+pub struct Basis {
+    /// Listeners that another server has, or had: one for each shard, all of them on one port.
+    /// Without them it listens where the settings say.
+    pub listeners: Option<Vec<OwnedFd>>,
+    /// Whether packets are sent without a copy.
+    pub zero_copy: ZeroCopy,
+}
+
 /// How a server ended.
 #[derive(Clone, Debug)]
 pub struct StopReport {
@@ -118,6 +128,8 @@ struct Handle {
 pub struct Server {
     address: SocketAddr,
     plan: LinkPlan,
+    /// What is done, and the words about it.
+    zero_copy: (ZeroCopy, String),
     drain: Duration,
     sources: Sources,
     /// One per shard. The shards have descriptors of their own.
@@ -149,38 +161,41 @@ impl Server {
         keys: Keys,
         sinks: impl FnMut(usize) -> S,
     ) -> Result<Self, StartError> {
-        config.check()?;
-        let listeners = sockets::listeners(config.listen, config.shards)
-            .map_err(|error| StartError::Listen { address: config.listen, error })?;
-        let server = Self::start_silent(config, listeners, keys, sinks)?;
+        let server = Self::start_silent(config, Basis::default(), keys, sinks)?;
         server.open(Vec::new())?;
         Ok(server)
     }
 
-    /// Starts the threads on listeners that another server has, or had: one for each shard, all of
-    /// them on one port. Nothing is accepted before [`Server::open`].
+    /// Starts the threads on what they are given. Nothing is accepted before [`Server::open`].
     ///
     /// # Errors
     /// As [`Server::start`]; also if there are not as many listeners as shards.
     #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn start_silent<S: Sink + Send + 'static>(
         config: ServerConfig,
-        listeners: Vec<OwnedFd>,
+        basis: Basis,
         keys: Keys,
         mut sinks: impl FnMut(usize) -> S,
     ) -> Result<Self, StartError> {
         config.check()?;
+        let listen = || {
+            sockets::listeners(config.listen, config.shards)
+                .map_err(|error| StartError::Listen { address: config.listen, error })
+        };
+        let plan = plan(config.link)?;
+        let (zero_copy, zero_copy_words) = zero_copy(basis.zero_copy, plan.kind)?;
+        let listeners = basis.listeners.map_or_else(listen, Ok)?;
         if listeners.len() != config.shards {
             return Err(StartError::Listeners { shards: config.shards, there: listeners.len() });
         }
         let address = sockets::address(&listeners[0])
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
-        let plan = plan(config.link)?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
         let sources = Sources::new(config.peers.connections);
         let drain = config.drain;
-        let mut server = Self { address, plan, drain, sources, listeners, handles };
+        let zero_copy = (zero_copy, zero_copy_words);
+        let mut server = Self { address, plan, zero_copy, drain, sources, listeners, handles };
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
         let seats = Seat::several(config.shard.capacity, config.shards);
@@ -215,6 +230,7 @@ impl Server {
             sources: self.sources.clone(),
             noise: config.noise.clone(),
             seed: u64::from_ne_bytes(seed),
+            zero_copy: self.zero_copy.0,
         };
         let published = Arc::new(Published::new());
         let (commands, inbox) = sync_channel(COMMANDS);
@@ -290,6 +306,11 @@ impl Server {
     /// Which link it uses, and why.
     pub const fn link(&self) -> &LinkPlan {
         &self.plan
+    }
+
+    /// Whether packets are sent without a copy, in a few words.
+    pub fn zero_copy(&self) -> &str {
+        &self.zero_copy.1
     }
 
     /// The sum of what the shards have published last.

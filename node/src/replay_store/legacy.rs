@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// The filter over memory that the node before this one had, if it had the same key.
-    pub(super) fn from_legacy(
+    pub(super) fn inherited(
         &self,
         number: u32,
         keys: JournalKeys,
@@ -198,10 +198,9 @@ impl Store {
     ) -> Result<Result<ReplayFilter, JournalKeys>, Fault> {
         let Some(memory) = self.shares.inherited(number, &keys)? else { return Ok(Err(keys)) };
         if memory.len() < ReplayFilter::bytes_for(capacity) {
-            (self.say)(format!(
-                "the memory of packets seen is that of the node before, which is smaller than \
-                 replay-capacity: it grows when the key changes, or after a stop."
-            ));
+            let text = "the memory of packets seen is that of the node before, which is smaller \
+                        than replay-capacity: it grows when the key changes, or after a stop.";
+            (self.say)(text.into());
         }
         self.shares.note(number, &keys, &memory);
         let filter = ReplayFilter::over(Box::new(memory), *keys.filter, number);

@@ -150,7 +150,7 @@ impl Store {
         secret: &NodeSecret,
         capacity: usize,
     ) -> Result<ReplayFilter, Fault> {
-        let keys = match self.from_legacy(number, JournalKeys::of(secret), capacity)? {
+        let keys = match self.inherited(number, JournalKeys::of(secret), capacity)? {
             Ok(filter) => return Ok(filter),
             Err(keys) => keys,
         };

@@ -11,6 +11,7 @@
 
 mod buffers;
 mod inbound;
+mod lending;
 mod message;
 mod outbound;
 mod probe;
@@ -27,7 +28,7 @@ use phix_engine::intake::Intake;
 use phix_engine::limits::{PEERS_MAX, SEND_MAX};
 use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
-use phix_engine::units::Time;
+use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::handed::Handed;
@@ -36,6 +37,7 @@ use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
 use crate::pace::{Hold, Pace};
 use crate::peers::{Ask, Peers};
+use crate::plan::ZeroCopy;
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
 use crate::sources::Sources;
@@ -43,13 +45,16 @@ use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
+use lending::{FLIGHTS, Flight, Lending};
 use message::Message;
 use ring::{END_LIMIT, Event, Op, Ring};
 
-pub(crate) use probe::{Failure, self_test};
+pub(crate) use probe::{Failure, self_test, zero_copy};
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
+/// How long the end of a link waits for packets that the kernel still reads.
+const LENDING_LIMIT: Span = Span::from_millis(1_000);
 /// Connections in that may be closing while others have taken their turn already.
 const LEAVING_MAX: usize = 64;
 
@@ -64,6 +69,7 @@ enum Role {
         voice: Voice,
         message: Option<Box<Message>>,
         discarded: usize,
+        lending: Lending,
     },
 }
 
@@ -121,6 +127,12 @@ pub(crate) struct UringLink {
     hungry: VecDeque<Key>,
     starved: VecDeque<Key>,
     pending: VecDeque<Pending>,
+    zero_copy: ZeroCopy,
+    /// Sends whose packets the kernel may still read.
+    flights: Slab<Flight>,
+    /// Sends without a copy that are not counted yet, and how many were copied after all.
+    lent_sends: u64,
+    copied_sends: u64,
     peers: Peers,
     voices: Voices,
     streams: Streams,
@@ -153,6 +165,10 @@ impl UringLink {
             hungry: VecDeque::with_capacity(places),
             starved: VecDeque::with_capacity(places),
             pending: VecDeque::with_capacity(places),
+            zero_copy: parts.zero_copy,
+            flights: Slab::new(if parts.zero_copy == ZeroCopy::Off { 0 } else { FLIGHTS }),
+            lent_sends: 0,
+            copied_sends: 0,
             peers: Peers::new(parts.seed),
             voices: Voices::new(parts.noise),
             streams: Streams::default(),
@@ -197,6 +213,25 @@ impl UringLink {
         Ok(())
     }
 
+    /// Takes events in as long as there is something to wait for; false if that takes too long.
+    fn end_by(
+        &mut self,
+        limit: Span,
+        intake: &mut Intake<'_>,
+        wanted: impl Fn(&Self) -> bool,
+    ) -> io::Result<bool> {
+        let end = MonotonicClock.now().after(limit);
+        while wanted(self) {
+            let now = MonotonicClock.now();
+            if now >= end {
+                return Ok(false);
+            }
+            self.ring.enter(Some(end.since(now)))?;
+            self.handle_all(intake)?;
+        }
+        Ok(true)
+    }
+
     fn open_streams(&self) -> impl Iterator<Item = (&Connection, &Stream)> {
         self.connections.iter().filter_map(|connection| Some((connection, connection.stream()?)))
     }
@@ -228,6 +263,7 @@ impl UringLink {
             Op::Receive => self.received(event),
             Op::Connect => self.connected(event),
             Op::Send => self.sent(event, intake.pool),
+            Op::Lend => self.lent(event, intake.pool),
             Op::Cancel => Ok(()),
         }
     }
@@ -261,7 +297,11 @@ impl UringLink {
                 self.ring.cancel(Op::Receive, key)?;
             }
             if let Some(op) = connection.lent {
-                self.ring.cancel(op, key)?;
+                let flight = match &connection.role {
+                    Role::Out { lending, .. } if op == Op::Lend => lending.flight(),
+                    _ => None,
+                };
+                self.ring.cancel(op, flight.unwrap_or(key))?;
             }
         }
         self.reap(key);
@@ -300,6 +340,8 @@ impl Link for UringLink {
         self.handle_all(&mut intake)?;
         self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);
+        intake.counters.lent_sends += std::mem::take(&mut self.lent_sends);
+        intake.counters.copied_sends += std::mem::take(&mut self.copied_sends);
         self.expire(&mut intake)
     }
 
@@ -421,24 +463,25 @@ impl Line for UringLink {
     }
 
     fn close_all(&mut self, how: Close, mut intake: Intake<'_>) -> io::Result<()> {
-        if how == Close::Reset {
-            self.connections.iter().for_each(|connection| reset_on_close(&connection.fd));
+        match how {
+            Close::Reset => self.connections.iter().for_each(|one| reset_on_close(&one.fd)),
+            // What the other side has not acknowledged by then is called back.
+            Close::InOrder => {
+                self.end_by(LENDING_LIMIT, &mut intake, |link| link.flights.len() > 0)?;
+                self.call_all_back();
+            }
         }
         let Intake { pool, inbox, counters } = &mut intake;
         self.close_inbound(Intake { pool, inbox, counters })?;
         for key in self.connections.keys() {
             self.close(key)?;
         }
-        let end = MonotonicClock.now().after(END_LIMIT);
-        while self.connections.len() > 0 {
-            let now = MonotonicClock.now();
-            if now >= end {
-                return Err(io::Error::other("the kernel does not end what it was told to end"));
-            }
-            self.ring.enter(Some(end.since(now)))?;
-            self.handle_all(&mut intake)?;
+        if self.end_by(END_LIMIT, &mut intake, |link| link.connections.len() > 0)?
+            && self.end_by(END_LIMIT, &mut intake, |link| link.flights.len() > 0)?
+        {
+            return Ok(());
         }
-        Ok(())
+        Err(io::Error::other("the kernel does not end what it was told to end"))
     }
 
     fn let_go(&mut self) -> bool {

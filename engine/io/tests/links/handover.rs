@@ -10,7 +10,7 @@ use phix_engine::counters::{Counters, DropReason};
 use phix_engine::shard::Keys;
 use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
-use phix_io::{LinkChoice, Refuse, Server, ServerConfig};
+use phix_io::{Basis, LinkChoice, Refuse, Server, ServerConfig};
 
 use crate::common::{
     assert_balance, assert_same, build, config, connect, hop, keys, links, stream, until,
@@ -52,7 +52,13 @@ fn collect(hop: &TcpListener, end: &AtomicBool, to: &Sender<Vec<u8>>) {
 /// what that one counted.
 fn hand_over(old: Server, link: LinkChoice, keys: &Keys, all: &mut Counters) -> Server {
     let fds = old.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
-    let new = Server::start_silent(two_shards(link), fds, keys.clone(), |_| Refuse).unwrap();
+    let new = Server::start_silent(
+        two_shards(link),
+        Basis { listeners: Some(fds), ..Basis::default() },
+        keys.clone(),
+        |_| Refuse,
+    )
+    .unwrap();
     assert_eq!(new.address(), old.address());
     new.open(old.release()).unwrap();
     let report = old.stop_within(Duration::from_secs(5));

@@ -5,6 +5,7 @@ mod common;
 mod connections;
 mod forwarding;
 mod handover;
+mod lending;
 mod next_hops;
 mod noise;
 mod patience;

@@ -14,7 +14,7 @@ use phix_io::noise::{
     Greeting, HEADER_LEN, Heard, Message, Noise, NoiseKey, NoisePeers, Pattern, Plain, Reader,
     Sealer, TAG_LEN,
 };
-use phix_io::{LinkChoice, Refuse, Server, ServerConfig};
+use phix_io::{Basis, LinkChoice, Refuse, Server, ServerConfig};
 
 use crate::common::{
     accept, assert_balance, assert_same, build, config, connect, each, hop, is_closed, read,
@@ -341,7 +341,13 @@ fn connections_in_noise_change_hands_anywhere_in_a_record() {
             let keys = crate::common::keys();
             let start = |listeners| {
                 let keys = keys.clone();
-                Server::start_silent(settings.clone(), listeners, keys, |_| Refuse).unwrap()
+                Server::start_silent(
+                    settings.clone(),
+                    Basis { listeners: Some(listeners), ..Basis::default() },
+                    keys,
+                    |_| Refuse,
+                )
+                .unwrap()
             };
             let mut server = Server::start(settings.clone(), keys.clone(), |_| Refuse).unwrap();
             let sent = several(12, hop.local_addr().unwrap());
