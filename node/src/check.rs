@@ -91,7 +91,9 @@ fn table(settings: &[Effective]) -> String {
 
 fn link(settings: &Settings) -> Result<String, Fault> {
     let plan = server::link(settings)?;
-    Ok(format!("link          {}", plan.reason))
+    let (_, zero_copy) = phix_io::zero_copy(settings.send_zc, plan.kind)
+        .map_err(|error| Fault::refused(format!("{error}.")))?;
+    Ok(format!("link          {}\nsend-zc       {zero_copy}", plan.reason))
 }
 
 fn kernels(settings: &Settings) -> Result<String, Fault> {

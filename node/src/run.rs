@@ -254,7 +254,8 @@ fn first_line(
     let announced = announced.map_or_else(String::new, |address| format!(" (announced {address})"));
     let shards = machine::shards(settings);
     format!(
-        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; send-zc {}; crypto {}; sphinx key {sphinx}",
+        "phix-node {}: mixing on {}{announced}; {shards} {}; {}; send-zc {}; crypto {}; sphinx key \
+         {sphinx}",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         if shards == 1 { "shard" } else { "shards" },

@@ -19,6 +19,7 @@ use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::handed::Handed;
 use crate::line::{Line, Parts};
+use crate::memory::prefer_huge_pages;
 use crate::noise::{Noise, NoisePeers};
 use crate::plan::{LinkChoice, LinkKind, LinkPlan, ZeroCopy, plan, zero_copy};
 use crate::published::{Observer, Published};
@@ -199,6 +200,7 @@ impl Server {
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
         let seats = Seat::several(config.shard.capacity, config.shards);
+        seats.first().map(|seat| prefer_huge_pages(seat.memory()));
         for (shard, seat) in seats.into_iter().enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
             let place = Place { shard, seat, sink: sinks(shard), cpu };

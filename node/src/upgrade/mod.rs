@@ -55,11 +55,11 @@ pub const SEND_LIMIT: Duration =
     Duration::from_nanos(DELAY_MAX.as_nanos() + EGRESS_PATIENCE.as_nanos() + 1_000_000_000);
 
 const TEACH: &str = "\
-The running node starts the new program with its own arguments, hands it its sockets, its connections
-and what it remembers of packets, and ends once it has sent what it holds. No packet is lost, none
-passes twice, and a service manager is told of the new process. If the new program does not start,
-refuses its configuration or is not ready in time, the running node goes on as if nothing had
-happened, and says why. SIGUSR2 asks for the same, with the program that the node was started from.
+The running node starts the new program with its own arguments, hands it its sockets, its
+connections and what it remembers of packets, and ends once it has sent what it holds. No packet is
+lost, none passes twice, and a service manager is told of the new process. If the new program does
+not start, refuses its configuration or is not ready in time, the running node goes on as if nothing
+had happened, and says why. SIGUSR2 asks for the same, with the program that the node was started from.
 
 What cannot change this way: listen, shards, state-dir. A node that is the first process of a
 container cannot be replaced, for the container ends with it.

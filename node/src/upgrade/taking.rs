@@ -47,17 +47,10 @@ impl Taking {
     /// If that is not a node which hands over to this version of the program.
     pub fn begin() -> Result<Self, Fault> {
         let channel = standard_input().and_then(Channel::over).map_err(|error| broken(&error))?;
-        let process = match next(&channel)? {
-            (Message::Hello { version: VERSION, process }, _) => process,
-            _ => {
-                return Err(refuse(
-                    &channel,
-                    Fault::refused(
-                        "the running node hands over in another way than this program takes: stop it and \
-                 start this one.",
-                    ),
-                ));
-            }
+        let (Message::Hello { version: VERSION, process }, _) = next(&channel)? else {
+            let why = "the running node hands over in another way than this program takes: stop \
+                       it and start this one.";
+            return Err(refuse(&channel, Fault::refused(why)));
         };
         let (listeners, metrics, legacy) = (Vec::new(), None, Legacy::default());
         let mut taking = Self { channel, process, listeners, metrics, legacy };

@@ -84,6 +84,18 @@ fn node() -> Node {
     Node::with(&["--rotation", "9s", "--rotation-overlap", "3s"])
 }
 
+/// Waits for a rotation that the node was there for, before the overlap with the next.
+fn first_rotation(node: &Node) -> u32 {
+    loop {
+        match clock() {
+            (number, since) if since < LENGTH - OVERLAP && key_path(node, number).exists() => {
+                return number;
+            }
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
 /// Streams packets for all keys that are served, from before a change until the old key is gone,
 /// while new programs take the node's place again and again, or do not.
 fn changed_under_load(link: &str, upgrades: bool) {
@@ -101,15 +113,7 @@ fn changed_under_load(link: &str, upgrades: bool) {
     let (keys, passed) = (BTreeMap::new(), BTreeMap::new());
     let (node, end) = (&node, &end);
     let mut stream = Stream { node, route, stream, end, keys, passed, sent: 0, replayed: 0 };
-    // Begins in a rotation that the node was there for, before the overlap with the next.
-    let first = loop {
-        match clock() {
-            (number, since) if since < LENGTH - OVERLAP && key_path(node, number).exists() => {
-                break number;
-            }
-            _ => std::thread::sleep(Duration::from_millis(50)),
-        }
-    };
+    let first = first_rotation(node);
     let (mut early, mut late, mut says) = (0, 0, false);
     let (mut last, mut upgraded) = (running.child.id(), Instant::now());
     loop {

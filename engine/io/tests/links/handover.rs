@@ -1,7 +1,7 @@
 //! Connections that change hands while packets stream over them.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use phix_engine::wire::geometry::PacketSize;
 use phix_io::{Basis, LinkChoice, Refuse, Server, ServerConfig};
 
 use crate::common::{
-    assert_balance, assert_same, build, config, connect, hop, keys, links, stream, until,
+    Built, assert_balance, assert_same, build, config, connect, hop, keys, links, stream, until,
 };
 
 const SENDERS: usize = 6;
@@ -72,6 +72,21 @@ fn two_shards(link: LinkChoice) -> ServerConfig {
     ServerConfig { shards: 2, ..config(link) }
 }
 
+/// Writes packets in pieces that know nothing of frames. The last frame is cut for as long as
+/// servers change.
+fn write(to: &mut TcpStream, packets: &[Built], mut step: usize, going: &AtomicBool) {
+    let bytes = stream(packets);
+    let mut rest = &bytes[..];
+    while rest.len() > 100 || going.load(Ordering::Relaxed) {
+        step = (step * 37 + 11) % 3999;
+        let (head, tail) = rest.split_at(rest.len().saturating_sub(100).min(step + 1));
+        to.write_all(head).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        rest = tail;
+    }
+    to.write_all(rest).unwrap();
+}
+
 #[test]
 fn packets_stream_on_while_servers_change() {
     let links = links();
@@ -96,18 +111,7 @@ fn packets_stream_on_while_servers_change() {
             .map(|(number, packets)| {
                 let (mut connection, going) = (connect(&server), &going);
                 scope.spawn(move || {
-                    let bytes = stream(packets);
-                    let (mut rest, mut step) = (&bytes[..], 1 + number);
-                    // The last frame is cut for as long as servers change.
-                    while rest.len() > 100 || going.load(Ordering::Relaxed) {
-                        step = (step * 37 + 11) % 3999;
-                        let (head, tail) =
-                            rest.split_at(rest.len().saturating_sub(100).min(step + 1));
-                        connection.write_all(head).unwrap();
-                        std::thread::sleep(Duration::from_millis(1));
-                        rest = tail;
-                    }
-                    connection.write_all(rest).unwrap();
+                    write(&mut connection, packets, 1 + number, going);
                     connection
                 })
             })
@@ -148,7 +152,7 @@ fn connections_come_while_servers_change() {
         let comer = scope.spawn(|| {
             let mut count = 0;
             while going.load(Ordering::Relaxed) {
-                drop(std::net::TcpStream::connect(address).expect("nobody is turned away"));
+                drop(TcpStream::connect(address).expect("nobody is turned away"));
                 count += 1;
                 std::thread::sleep(Duration::from_micros(300));
             }

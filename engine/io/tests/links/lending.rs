@@ -99,11 +99,11 @@ fn a_next_hop_that_reads_nothing_keeps_no_packets() {
         let hop = hop();
         // Much less than what is sent.
         socket2::SockRef::from(&hop).set_recv_buffer_size(1 << 15).unwrap();
-        let sent = several(3_500, hop.local_addr().unwrap());
+        let sent = several(1_500, hop.local_addr().unwrap());
         let mut connection = connect(&server);
         connection.write_all(&stream(&sent)).unwrap();
         let stuck = accept(&hop);
-        until(&server, "received", |counters| counters.received == 3_500);
+        until(&server, "received", |counters| counters.received == 1_500);
         assert!(server.held().total() > 0, "some wait: {:?}", server.held());
         let begin = Instant::now();
         let report = if kill { server.kill() } else { server.stop() };
