@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,6 +36,10 @@ struct Options {
     /// Rounds; each row is measured in each of them, and the median counts.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+
+    /// Measure only rows whose name (tier/batch, tier/step) contains this, and the yardstick.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 
     /// Write the table as JSON.
     #[arg(long, value_name = "FILE")]
@@ -82,10 +87,14 @@ fn main() -> ExitCode {
 
 fn table(
     what: &str,
-    jobs: Vec<Job<'_>>,
-    steps: Vec<Job<'_>>,
+    mut jobs: Vec<Job<'_>>,
+    mut steps: Vec<Job<'_>>,
     options: &Options,
 ) -> Result<(), String> {
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let mut yardstick = true;
+    jobs.retain(|job| mem::take(&mut yardstick) || wanted(&job.name));
+    steps.retain(|job| wanted(&job.name));
     let rows = measured("packets", jobs, options);
     let steps = measured("steps", steps, options);
     let cpu = cpu();

@@ -26,10 +26,12 @@ pub enum KeyKind {
     Identity,
     /// An X25519 scalar that a node proves to other nodes in Noise.
     Noise,
+    /// An X25519 scalar that messages to a client are encrypted with.
+    Encryption,
 }
 
 impl KeyKind {
-    const ALL: [Self; 3] = [Self::Sphinx, Self::Identity, Self::Noise];
+    const ALL: [Self; 4] = [Self::Sphinx, Self::Identity, Self::Noise, Self::Encryption];
 
     /// The first word of the file.
     pub const fn label(self) -> &'static str {
@@ -37,13 +39,14 @@ impl KeyKind {
             Self::Sphinx => "phix-x25519-private-key-v1",
             Self::Identity => "phix-ed25519-private-key-v1",
             Self::Noise => "phix-noise-private-key-v1",
+            Self::Encryption => "phix-encryption-private-key-v1",
         }
     }
 
     /// The public key that belongs to a private one of this kind.
     pub fn public(self, secret: &[u8; 32]) -> [u8; 32] {
         match self {
-            Self::Sphinx | Self::Noise => {
+            Self::Sphinx | Self::Noise | Self::Encryption => {
                 let secret = x25519_dalek::StaticSecret::from(*secret);
                 x25519_dalek::PublicKey::from(&secret).to_bytes()
             }
@@ -60,6 +63,7 @@ impl fmt::Display for KeyKind {
             Self::Sphinx => "Sphinx",
             Self::Identity => "identity",
             Self::Noise => "Noise",
+            Self::Encryption => "encryption",
         })
     }
 }

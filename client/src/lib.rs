@@ -13,6 +13,7 @@ pub mod files;
 pub mod keyfile;
 pub mod load;
 pub mod message;
+pub mod mixnet;
 pub mod packet;
 pub mod plot;
 pub mod probe;

@@ -1,7 +1,7 @@
 //! The load tester against peers whose every deed is known, and as a program.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,8 @@ use chacha20::ChaCha20Rng;
 use phix_client::keyfile::KeyKind;
 use phix_client::packet::SphinxVersion;
 use phix_client::tester::book::{Book, Counts};
-use phix_client::tester::drive::{self, Load, Manner, Outcome};
+use phix_client::tester::drive::{self, Load, Manner, Outcome, RunError};
+use phix_client::tester::noise::{NoiseFault, Speech};
 use phix_client::tester::pace::Pace;
 use phix_client::tester::prepare::{Delay, Recipe, Target, prepare};
 use phix_client::tester::receiving::Home;
@@ -24,12 +25,18 @@ use phix_engine::shard::{Config, FinalHops, Keys, NodeKey};
 use phix_engine::units::Span;
 use phix_engine::wire::frame::{FrameHeader, FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
+use phix_io::noise::{Noise, NoiseKey, Pattern, Plain};
 use phix_io::{LinkChoice, Refuse, Server, ServerConfig};
 use rand::SeedableRng;
 use serde_json::Value;
 
 /// A mix node in this process.
 fn mix(seed: u8) -> Server {
+    mix_in(seed, Noise::default())
+}
+
+/// One that speaks Noise, or not.
+fn mix_in(seed: u8, noise: Noise) -> Server {
     let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         shards: 1,
@@ -38,7 +45,7 @@ fn mix(seed: u8) -> Server {
         source: None,
         connections_max: 64,
         peers: phix_io::PeerLimits::default(),
-        noise: phix_io::noise::Noise::default(),
+        noise,
         drain: Duration::ZERO,
         shard: Config {
             capacity: [512; 5],
@@ -69,21 +76,50 @@ fn recipe(target: Target, home: &TcpListener, frame: FrameHeader) -> Recipe {
         frame,
         version: SphinxVersion::V259,
         delay: Delay::Exponential(Span::from_millis(5)),
+        noise: false,
     }
 }
 
 /// Prepares `count` packets and sends them at `rate`.
 fn run(recipe: &Recipe, home: TcpListener, count: usize, rate: f64, manner: Manner) -> Outcome {
-    let prepared = prepare(recipe, count, |_| ()).unwrap();
+    let mut prepared = prepare(recipe, count, |_| ()).unwrap();
     let offsets = Pace::Constant.offsets(&mut ChaCha20Rng::from_seed([1; 32]), rate, count);
     let load = Load {
-        frames: &prepared.frames,
-        frame_len: prepared.frame_len,
+        frames: &mut prepared.frames,
+        stride: prepared.stride,
         book: Book::new(prepared.rows, &offsets),
         first_hops: &prepared.first_hops,
+        speech: None,
     };
     let mut home = Home::new(home).unwrap();
     drive::run(load, manner, &mut home, &AtomicBool::new(false), |_| ()).unwrap()
+}
+
+/// Prepares `count` packets and sends them in Noise.
+fn run_in_noise(recipe: &Recipe, home: TcpListener, speech: &Speech) -> Result<Outcome, RunError> {
+    let mut prepared = prepare(recipe, 300, |_| ()).unwrap();
+    let offsets = Pace::Constant.offsets(&mut ChaCha20Rng::from_seed([1; 32]), 1000.0, 300);
+    let load = Load {
+        frames: &mut prepared.frames,
+        stride: prepared.stride,
+        book: Book::new(prepared.rows, &offsets),
+        first_hops: &prepared.first_hops,
+        speech: Some(speech),
+    };
+    let mut home = Home::new(home).unwrap().in_noise(speech.clone());
+    let manner = Manner { connections: 3, ..MANNER };
+    drive::run(load, manner, &mut home, &AtomicBool::new(false), |_| ())
+}
+
+fn noise_key(seed: u8) -> Arc<NoiseKey> {
+    Arc::new(NoiseKey::new(NodeSecret::from_bytes([seed; 32])))
+}
+
+/// A node that speaks Noise with whoever has `tester` here, and with nobody else.
+fn node_in_noise(seed: u8, pattern: Pattern, tester: &NoiseKey) -> Server {
+    let peers = [([127, 0, 0, 1].into(), *tester.public())].into_iter().collect();
+    let (key, peers) = (Some(noise_key(seed)), Arc::new(peers));
+    mix_in(seed, Noise { key, pattern, peers, plain: Plain::Refused })
 }
 
 fn listener() -> TcpListener {
@@ -195,6 +231,117 @@ fn a_node_forwards_everything_in_every_form() {
             assert_eq!(outcome.measured.early, 0, "a node never lets a packet go ahead of time");
         }
     }
+}
+
+#[test]
+fn a_node_is_spoken_to_in_noise_and_answers_in_noise() {
+    for pattern in [Pattern::XkPsk3, Pattern::IkPsk2] {
+        let own = noise_key(21);
+        let node = node_in_noise(3, pattern, &own);
+        let speech = Speech { key: own, node: *noise_key(3).public(), pattern };
+        for size in [PacketSize::Ack, PacketSize::Regular, PacketSize::Extended32] {
+            let home = listener();
+            let target = Target::Node { address: node.address(), key: key(3) };
+            let frame = FrameHeader::current(size, KeyRotation::Unknown);
+            let recipe = Recipe { noise: true, ..recipe(target, &home, frame) };
+            let outcome = run_in_noise(&recipe, home, &speech).unwrap();
+            let counts = outcome.counts;
+            assert_eq!((counts.sent, counts.intact), (300, 300), "{size:?} {pattern:?}");
+            assert_eq!((outcome.malformed, outcome.measured.early), (0, 0));
+        }
+    }
+}
+
+/// Lets bytes pass between two ends, as they come.
+fn pass(mut from: TcpStream, mut to: TcpStream) -> JoinHandle<()> {
+    thread::spawn(move || {
+        // However the connection ends, the other way is closed, too.
+        let _ended = std::io::copy(&mut from, &mut to);
+        let _closed = to.shutdown(Shutdown::Both);
+    })
+}
+
+#[test]
+fn the_tester_speaks_noise_with_itself_through_a_peer_that_knows_no_key() {
+    let (home, peer) = (listener(), listener());
+    let (address, to) = (peer.local_addr().unwrap(), home.local_addr().unwrap());
+    let thread = thread::spawn(move || {
+        for _ in 0..3 {
+            let (from, _) = peer.accept().unwrap();
+            let to = TcpStream::connect(to).unwrap();
+            drop(pass(from.try_clone().unwrap(), to.try_clone().unwrap()));
+            drop(pass(to, from));
+        }
+    });
+    let own = noise_key(22);
+    let node = *own.public();
+    let speech = Speech { key: own, node, pattern: Pattern::XkPsk3 };
+    let frame = FrameHeader::current(PacketSize::Regular, KeyRotation::Unknown);
+    let recipe = Recipe { noise: true, ..recipe(Target::Echo(address), &home, frame) };
+    let outcome = run_in_noise(&recipe, home, &speech).unwrap();
+    assert_eq!((outcome.counts.sent, outcome.counts.intact), (300, 300));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_node_that_does_not_know_the_tester_is_named_and_not_waited_for() {
+    let node = node_in_noise(3, Pattern::XkPsk3, &noise_key(21));
+    let fault = |key, node_key: u8, pattern| {
+        let home = listener();
+        let target = Target::Node { address: node.address(), key: self::key(3) };
+        let frame = FrameHeader::current(PacketSize::Regular, KeyRotation::Unknown);
+        let recipe = Recipe { noise: true, ..recipe(target, &home, frame) };
+        let speech = Speech { key, node: *noise_key(node_key).public(), pattern };
+        match run_in_noise(&recipe, home, &speech) {
+            Err(error @ RunError::Noise(..)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let closed = "does not speak Noise with this tester";
+    for (key, node_key, pattern) in [
+        (noise_key(21), 4, Pattern::XkPsk3),
+        (noise_key(21), 3, Pattern::IkPsk2),
+        // In IK the node sees the initiator's key in time to refuse it; in XK it comes last.
+        (noise_key(21), 4, Pattern::IkPsk2),
+    ] {
+        let said = fault(key, node_key, pattern);
+        assert!(said.contains(closed) && said.contains(&node.address().to_string()), "{said}");
+    }
+    let silent = listener();
+    let home = listener();
+    let target = Target::Node { address: silent.local_addr().unwrap(), key: key(3) };
+    let frame = FrameHeader::current(PacketSize::Regular, KeyRotation::Unknown);
+    let recipe = Recipe { noise: true, ..recipe(target, &home, frame) };
+    let speech = Speech { key: noise_key(21), node: key(3), pattern: Pattern::XkPsk3 };
+    let ended = run_in_noise(&recipe, home, &speech);
+    assert!(matches!(ended, Err(RunError::Noise(_, NoiseFault::Silent))), "{ended:?}");
+}
+
+#[test]
+fn the_program_speaks_noise_with_a_key_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tester.key").to_str().unwrap().to_owned();
+    let mut keygen = Command::new(env!("CARGO_BIN_EXE_phix-client"));
+    let made = keygen.args(["keygen", "--noise", &file]).output().unwrap();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(said.lines().count() == 2 && said.contains("\"192.0.2.1\" = \""), "{said}");
+    let secret = phix_client::keyfile::read(file.as_ref(), KeyKind::Noise).unwrap();
+    let own = NoiseKey::new(NodeSecret::from_bytes(*secret));
+    assert!(row(&said, "public key:") == bs58::encode(own.public()).into_string());
+    let node = node_in_noise(3, Pattern::XkPsk3, &own);
+    let (address, key) = (node.address().to_string(), bs58::encode(key(3)).into_string());
+    let noise = bs58::encode(noise_key(3).public()).into_string();
+    let json = dir.path().join("load.json").to_str().unwrap().to_owned();
+    let target = ["--node", &address, "--key", &key, "--packets", "200", "--mean-delay", "2ms"];
+    let keys = ["--noise", "--node-noise-key", &noise, "--noise-key", &file, "--json", &json];
+    let (code, out, err) = client(&[&target[..], &keys].concat());
+    assert_eq!(code, Some(0), "{err}");
+    assert!(row(&out, "back intact") == "200", "{out}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["load"]["noise"], Pattern::XkPsk3.protocol());
+    // A node that speaks with those alone whom it knows does so with nobody who speaks plainly.
+    let (code, out, err) = client(&[&target[..], &["--drain", "100ms"]].concat());
+    assert_eq!((code, row(&out, "back intact")), (Some(1), "0"), "{err}");
 }
 
 fn client(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -327,6 +474,10 @@ fn what_cannot_be_done_is_a_sentence() {
     refused(&with(&["--frames", "9"]), "choose 7 or 8");
     refused(&with(&["--packets", "5", "--duration", "1s"]), "cannot be used with");
     refused(&with(&["--packets", "5", "--cpu", "4096"]), "may not run on core 4096");
+    refused(&with(&["--noise"]), "keygen --noise FILE");
+    refused(&with(&["--noise-key", "k"]), "--noise");
+    refused(&with(&["--noise", "--noise-key", "/nonexistent.key"]), "/nonexistent.key");
+    refused(&["--topology", "t.json", "--noise"], "cannot be used with");
     let closed = listener().local_addr().unwrap().to_string();
     let closed = ["--node", &closed, "--key", &key, "--packets", "5"];
     refused(&closed, "cannot be connected to: Connection refused");

@@ -1,9 +1,10 @@
 //! What one shard counts. Plain numbers, written by the shard alone; the shell publishes copies.
 //!
-//! Invariant: `received + taken_over = forwarded + delivered + handed_over + held + dropped`, the
-//! last summed over all reasons, where held is what the shard still has in its queues, its wheel
-//! and on the way to the kernel. In the sum over the shards of a node, `handed_over - taken_over`
-//! is what lies between them; once they have stopped it is zero, and `received` is what has ended.
+//! Invariant: `received + taken_over + originated = forwarded + delivered + handed_over + held +
+//! dropped`, the last summed over all reasons, where held is what the shard still has in its
+//! queues, its wheel and on the way to the kernel. In the sum over the shards of a node,
+//! `handed_over - taken_over` is what lies between them; once they have stopped it is zero, and
+//! `received + originated` is what has ended.
 
 /// Makes the rows into [`DropReason`]: what it means, the variant, its name.
 macro_rules! reasons {
@@ -53,6 +54,8 @@ reasons! {
     FinalHopRefused = "final_hop_refused";
     /// The packet ends here, and what it carries is not a message.
     PayloadMalformed = "payload_malformed";
+    /// The packet ends here, and the role that serves it had no room for one more.
+    DeliveryFull = "delivery_full";
     /// All places of next hops that this one could have were taken.
     PeerTableFull = "peer_table_full";
     /// The queue to the next hop was full.
@@ -113,6 +116,8 @@ macro_rules! counts {
 counts! {
     /// Whole packets that came in, whatever became of them.
     received = "packets_received";
+    /// Packets that began their way here: those of clients, and acknowledgements.
+    originated = "packets_originated";
     /// Packets that the kernel took for the next hop.
     forwarded = "packets_forwarded";
     /// Packets that ended here and were handed to the role that serves them.

@@ -7,7 +7,7 @@
 //! The path of a packet: `intake` (bytes of a stream into a slot), `sphinx::open` (key agreement,
 //! key derivation, header check), `replay` (each packet once), `sphinx::strip` (blinding and
 //! payload), `wheel` (the delay), `egress` (a queue per next hop). `shard` strings them together
-//! behind six verbs, and `shard::turn` drives it over any `Link`.
+//! behind seven verbs, and `shard::turn` drives it over any `Link`.
 //!
 //! `sphinx::build` makes packets: the sender's side, for clients and load tests.
 #![no_std]

@@ -21,8 +21,15 @@ pub const NEIGHBOURS_MAX: usize = 8;
 /// Longest delay that a sender can ask of a hop; a longer one is shortened to this.
 pub const DELAY_MAX: Span = Span::from_millis(10_000);
 
+/// Packets that begin their way at this node, taken in one turn, at most; the rest comes in the next.
+pub const ORIGINATE_MAX: usize = 256;
+
 /// Resolution of the timing wheel: a packet leaves at most this long after its deadline.
 pub const TICK: Span = Span::from_nanos(1 << 16);
+
+/// How long a packet waits, under load, for others that fill its vector of the kernels. Longer than
+/// a link under load sleeps, so that what comes next can fill it.
+pub const FILL_PATIENCE: Span = Span::from_micros(400);
 
 /// Packets that leave the wheel in one turn, at most; the rest leaves in the next.
 pub const DUE_MAX: usize = 1024;

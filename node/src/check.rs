@@ -9,6 +9,7 @@ use phix_client::topology::PublicKey;
 use phix_engine::egress::NextHops;
 
 use crate::cli::say;
+use crate::entry;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
@@ -58,8 +59,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         source(settings.source.get()),
         noise::check(&place, &keys),
         next_hops(&place),
+        entry(&place),
         metrics(settings.metrics.get()),
-        memory(settings),
+        memory(&place),
         disk(&place),
         rotation(&place),
         Ok(files(settings)),
@@ -139,6 +141,15 @@ fn next_hops(place: &Place) -> Result<String, Fault> {
     })
 }
 
+/// Whether clients could be served, where they are to be.
+fn entry(place: &Place) -> Result<String, Fault> {
+    let Some(address) = place.settings.entry.get() else { return Ok("entry         off".into()) };
+    entry::dir(place)?;
+    entry::listen(address)?;
+    let bandwidth = if place.settings.free_bandwidth { "for nothing" } else { "none to be had" };
+    Ok(format!("entry         {address} is free; bandwidth {bandwidth}"))
+}
+
 /// Whether metrics could be shown on `address`, where one is set.
 fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
     let Some(address) = address else { return Ok("metrics       off".into()) };
@@ -152,8 +163,8 @@ fn metrics(address: Option<SocketAddr>) -> Result<String, Fault> {
 ///
 /// # Errors
 /// A sentence if it has not.
-pub fn memory(settings: &Settings) -> Result<String, Fault> {
-    let memory = machine::memory(settings);
+pub fn memory(place: &Place) -> Result<String, Fault> {
+    let memory = machine::memory(&place.settings, rotation::remembered(place, rotation::now())?);
     let (packets, replay) = (readable(memory.packets), readable(memory.replay));
     let needed = format!("up to {packets} for packets held and {replay} for packets remembered");
     match machine::memory_available() {
@@ -173,7 +184,7 @@ pub fn memory(settings: &Settings) -> Result<String, Fault> {
 /// # Errors
 /// A sentence if it has not.
 pub fn memory_beside(settings: &Settings) -> Result<(), Fault> {
-    let packets = machine::memory(settings).packets;
+    let packets = machine::memory(settings, 0).packets;
     match machine::memory_available() {
         Some(available) if available < packets => Err(Fault::refused(format!(
             "the settings lead to {} for packets held, and {} are available beside the running \
@@ -201,8 +212,9 @@ fn disk(place: &Place) -> Result<String, Fault> {
     let Some(dir) = place.state_dir() else {
         return Ok("disk          not used: what has passed is forgotten at a restart".into());
     };
-    let filters = machine::filters(&place.settings) as usize;
-    replay_store::disk(&dir, place.settings.replay_capacity.size().saturating_mul(filters))
+    let packets = rotation::remembered(place, rotation::now())?;
+    let packets = packets.saturating_mul(machine::filters(&place.settings));
+    replay_store::disk(&dir, usize::try_from(packets).unwrap_or(usize::MAX))
 }
 
 fn files(settings: &Settings) -> String {
@@ -213,6 +225,6 @@ fn files(settings: &Settings) -> String {
     }
     format!(
         "{shown}: connections beyond that will be refused; raise it (LimitNOFILE in systemd) \
-         or lower connections-max"
+         or lower connections-max or entry-connections"
     )
 }

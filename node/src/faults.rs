@@ -93,8 +93,9 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// What was said of one kind of fault.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
+pub(crate) struct Said {
     /// The count when the last line was said.
     count: u64,
     at: Option<Instant>,
@@ -116,19 +117,28 @@ impl Faults {
     /// The lines to say at `now`, when this is what was counted since the start.
     pub fn look(&mut self, counters: &Counters, now: Instant) -> Vec<String> {
         let each = KINDS.iter().zip(&mut self.said);
-        each.filter_map(|(kind, said)| said.note(kind, (kind.count)(counters), now)).collect()
+        let note = |(kind, said): (&Kind, &mut Said)| {
+            said.note((kind.what, kind.remedy), (kind.count)(counters), now)
+        };
+        each.filter_map(note).collect()
     }
 }
 
 impl Said {
-    fn note(&mut self, kind: &Kind, count: u64, now: Instant) -> Option<String> {
+    /// The line to say at `now`, when the fault of which these words say what it is and what to do
+    /// about it has happened `count` times since the start.
+    pub(crate) fn note(
+        &mut self,
+        (what, remedy): (&str, &str),
+        count: u64,
+        now: Instant,
+    ) -> Option<String> {
         let since = self.at.map(|at| now.saturating_duration_since(at));
         if count <= self.count || since.is_some_and(|since| since < PAUSE) {
             return None;
         }
         let grown = count - self.count;
         *self = Self { count, at: Some(now) };
-        let Kind { what, remedy, .. } = kind;
         let since = since.map_or_else(String::new, |since| format!(" in {} s", since.as_secs()));
         Some(format!("fault: {grown} {what}{since}: {remedy}."))
     }

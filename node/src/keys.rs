@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use phix_client::keyfile::{self, KeyKind};
 use phix_client::topology::PublicKey;
 use phix_engine::secret::NodeSecret;
@@ -25,6 +26,8 @@ const NEW_NODE: &str = ", or move the node's directory away and make a new node 
 pub struct NodeKeys {
     /// The Ed25519 key under which the network knows the node.
     pub identity: PublicKey,
+    /// The private part of it, boxed as the one below.
+    pub signing: Box<SigningKey>,
     /// The X25519 key that senders encrypt to.
     pub sphinx: PublicKey,
     /// The private part of the latter. Boxed, so that handing the keys on leaves no copy of it
@@ -60,9 +63,10 @@ pub fn load(dir: &Path) -> Result<NodeKeys, Fault> {
     };
     let (kind, secret) = identity.map_err(refused)?;
     let identity = PublicKey(kind.public(&secret));
+    let signing = Box::new(SigningKey::from_bytes(&secret));
     let (kind, secret) = sphinx.map_err(refused)?;
     let sphinx = PublicKey(kind.public(&secret));
     let secret = Box::new(NodeSecret::from_bytes(*secret));
     let noise = noise::load(&noise_path(dir)).map_err(refused)?;
-    Ok(NodeKeys { identity, sphinx, secret, noise })
+    Ok(NodeKeys { identity, signing, sphinx, secret, noise })
 }

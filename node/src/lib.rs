@@ -3,9 +3,12 @@
 //! No packet passes through this crate. It reads what the operator wants, builds what phix-io needs
 //! for it, waits, and says what happened.
 
+pub mod announce;
 pub mod check;
 pub mod cli;
 pub mod demo;
+pub mod directory;
+pub mod entry;
 pub mod fault;
 pub mod faults;
 pub mod init;
@@ -19,6 +22,7 @@ mod notify;
 pub mod place;
 pub mod replay_store;
 pub mod report;
+pub mod roles;
 pub mod rotation;
 pub mod run;
 pub mod server;

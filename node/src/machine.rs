@@ -15,6 +15,10 @@ const REPLAY_BYTES: u64 = 4;
 /// Files that one shard has open besides its connections: its listener, its ring, its wake-up.
 const SHARD_FILES: u64 = 16;
 
+/// The nice value of threads that serve no packets. A tenth of a core's time is theirs even where
+/// its shard never rests.
+const STEPPED_BACK: i32 = 10;
+
 /// Memory that a node with these settings can come to take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -45,14 +49,19 @@ pub fn capacity(settings: &Settings) -> Capacity {
     })
 }
 
-/// The memory that these settings lead to.
-pub fn memory(settings: &Settings) -> Memory {
+/// The memory that these settings lead to, if each filter is made for `remembered` packets.
+pub fn memory(settings: &Settings, remembered: u64) -> Memory {
     let slots = capacity(settings).into_iter().zip(PacketSize::ALL);
     let shard: usize = slots.map(|(count, size)| count * slot_stride(size)).sum();
     Memory {
         packets: (shard * shards(settings)) as u64,
-        replay: settings.replay_capacity.get().saturating_mul(REPLAY_BYTES * filters(settings)),
+        replay: remembered.saturating_mul(REPLAY_BYTES * filters(settings)),
     }
+}
+
+/// Packets that so many bytes can remember.
+pub const fn replay_room(bytes: u64) -> usize {
+    (bytes / REPLAY_BYTES) as usize
 }
 
 /// Filters that there are at a time, at most: two while keys change.
@@ -79,7 +88,8 @@ fn available(meminfo: &str) -> Option<u64> {
 /// Files that these settings can come to have open.
 pub fn files(settings: &Settings) -> u64 {
     let shard = settings.connections_max.get() + PEERS_MAX as u64 + SHARD_FILES;
-    shards(settings) as u64 * shard
+    let clients = settings.entry.get().map_or(0, |_| settings.entry_connections.get());
+    shards(settings) as u64 * shard + clients
 }
 
 /// Files that this program may have open at most, once it has raised its limit.
@@ -93,6 +103,13 @@ pub fn prepare() {
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Lets threads that serve packets go before the calling one, on the cores that they share. Where
+/// that is refused, it goes on as it is.
+pub fn step_back() {
+    // On Linux the priority is the thread's own, whatever POSIX says of processes.
+    let _ = rustix::process::setpriority_process(None, STEPPED_BACK);
 }
 
 /// `bytes` for a person.
@@ -118,7 +135,7 @@ mod tests {
         let flags = vec![("shards", "2".into()), ("replay-capacity", "1000".into())];
         let (settings, _) = resolve(&Sources { flags, ..Sources::default() }).unwrap();
         let packets = 2 * (32_768 * (512 + 2496) + 64 * (8640 + 16_832 + 33_216));
-        assert_eq!(memory(&settings), Memory { packets, replay: 4_000 });
+        assert_eq!(memory(&settings, 1000), Memory { packets, replay: 4_000 });
     }
 
     #[test]

@@ -63,17 +63,22 @@ pub fn policy(place: &Place, keys: &NodeKeys) -> Result<Noise, Fault> {
         NoiseUse::AllowPlain => Plain::Allowed,
         NoiseUse::Required => Plain::Refused,
     };
-    let Some(file) = settings.noise_peers.clone().get() else {
+    let file = settings.noise_peers.clone().get();
+    if file.is_none() && settings.directory.clone().get().is_none() {
         return match plain {
             Plain::Allowed => Ok(Noise::default()),
             Plain::Refused => Err(Fault::refused(
                 "with noise = \"required\" this node would speak with nobody, because it knows no \
-                 other node's key: set --noise-peers to a file of them, or --noise to allow-plain.",
+                 other node's key: set --noise-peers to a file of them, --directory to a directory \
+                 that tells them, or --noise to allow-plain.",
             )),
         };
+    }
+    // What a directory tells comes later.
+    let peers = match file {
+        Some(file) => read(&place.resolve(&file))?,
+        None => NoisePeers::default(),
     };
-    let base = place.config.parent().unwrap_or_else(|| Path::new(""));
-    let peers = read(&base.join(file))?;
     let key = keys.noise.clone().ok_or_else(|| {
         Fault::refused(format!(
             "there is no key file {}, which a node needs for Noise: make one with `phix-node \

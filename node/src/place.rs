@@ -3,13 +3,16 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::fault::Fault;
 use crate::settings::{Effective, Settings, Sources, TABLE, VARIABLES, resolve};
 
 /// Name of the configuration file in a node's directory.
 pub const CONFIG: &str = "phix-node.toml";
+
+/// The setting whose flag may be given several times, and as `--role` as well.
+const ROLES: &str = "roles";
 
 /// A node's configuration, read and checked.
 #[derive(Debug)]
@@ -76,7 +79,10 @@ impl Place {
 
 /// Environment and flags, over `file`.
 pub fn sources(file: Option<PathBuf>, matches: &ArgMatches) -> Sources {
-    let flag = |name: &'static str| Some((name, matches.get_one::<String>(name)?.clone()));
+    let flag = |name: &'static str| {
+        let given: Vec<&str> = matches.get_many::<String>(name)?.map(String::as_str).collect();
+        Some((name, given.join(",")))
+    };
     Sources {
         file,
         environment: env::vars_os().collect(),
@@ -133,8 +139,11 @@ pub fn with_settings(command: Command) -> Command {
         let first = help.split_inclusive(". ").next().unwrap_or_default();
         let short = first.trim_end_matches(['.', ' ']).to_owned();
         let (allowed, default, variable) = (setting.allowed(), setting.default, setting.variable());
+        let several = setting.name == ROLES;
         Arg::new(setting.name)
             .long(setting.name)
+            .aliases(several.then_some("role"))
+            .action(if several { ArgAction::Append } else { ArgAction::Set })
             .value_name("VALUE")
             .allow_hyphen_values(true)
             .help_heading("Settings (flag over environment over file over default)")

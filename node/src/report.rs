@@ -7,8 +7,12 @@ use phix_engine::counters::{Counters, DropReason};
 
 /// One line: packets in, out, and dropped by reason.
 pub fn line(counters: &Counters) -> String {
-    let Counters { received, forwarded, delivered, .. } = counters;
-    let mut text = format!("{received} packets received, {forwarded} sent on, ");
+    let Counters { received, originated, forwarded, delivered, .. } = counters;
+    let mut text = format!("{received} packets received, ");
+    if *originated > 0 {
+        let _ = write!(text, "{originated} originated, ");
+    }
+    let _ = write!(text, "{forwarded} sent on, ");
     if *delivered > 0 {
         let _ = write!(text, "{delivered} delivered, ");
     }
@@ -29,6 +33,11 @@ pub fn account(counters: &Counters, abandoned: u64, took: Duration) -> String {
         let _ = writeln!(text, "  {name:<24}{count:>14}");
     };
     row("received", counters.received);
+    for (name, count) in [("originated", counters.originated), ("delivered", counters.delivered)] {
+        if count > 0 {
+            row(name, count);
+        }
+    }
     row("sent on", counters.forwarded);
     row("dropped", counters.dropped_total());
     for (reason, count) in reasons(counters) {
@@ -80,6 +89,10 @@ mod tests {
             line(&some()),
             "12 packets received, 9 sent on, 3 dropped (replay 2, peer_unreachable 1)"
         );
+        let mut gateway = Counters::default();
+        (gateway.originated, gateway.delivered) = (5, 2);
+        let text = "0 packets received, 5 originated, 0 sent on, 2 delivered, 0 dropped";
+        assert_eq!(line(&gateway), text);
         assert_eq!(line(&Counters::default()), "0 packets received, 0 sent on, 0 dropped");
     }
 

@@ -10,17 +10,21 @@ use phix_client::topology::PublicKey;
 use phix_engine::crypto::Kernels;
 use phix_io::Server;
 
+use crate::announce::{self, Announcer};
 use crate::cli::say;
+use crate::entry::arrivals::{self, Arrivals};
+use crate::entry::counts::EntryFaults;
 use crate::fault::Fault;
 use crate::faults::Faults;
-use crate::keys;
+use crate::keys::{self, NodeKeys};
 use crate::metrics::{self, Endpoint, Shown};
 use crate::place::{self, Place};
 use crate::replay_store::Store;
+use crate::roles::Post;
 use crate::rotation::Keeper;
 use crate::settings::Settings;
 use crate::upgrade::{self, Rest, TAKE_OVER, Taking, Upgrades};
-use crate::{check, machine, next_hops, noise, notify, report, rotation, server};
+use crate::{check, directory, machine, next_hops, noise, notify, report, rotation, server};
 
 /// How often the main thread looks whether a shard has died.
 const WATCH: Duration = Duration::from_millis(200);
@@ -55,12 +59,17 @@ pub fn command(command: Command) -> Command {
 /// If the node cannot start, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     if !matches.get_flag(TAKE_OVER) {
-        let node = Node::prepare(matches, None)?;
+        let place = Place::given(matches)?;
+        if place.settings.roles.is_directory_alone() {
+            machine::prepare();
+            return directory::start::run(&place);
+        }
+        let node = Node::prepare(place, None)?;
         say(&node.first_line);
         return node.live();
     }
     let mut taking = Taking::begin()?;
-    let node = match Node::prepare(matches, Some(&mut taking)) {
+    let node = match Place::given(matches).and_then(|p| Node::prepare(p, Some(&mut taking))) {
         Ok(node) => node,
         Err(fault) => return Err(taking.refuse(fault)),
     };
@@ -77,8 +86,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
 /// A node that is ready, and the parts that it is made of.
 struct Node {
     place: Place,
+    keys: NodeKeys,
     first_line: String,
     server: Server,
+    arrivals: Arrivals,
     store: Arc<Store>,
     keeper: Option<Keeper>,
     stop: phix_io::StopSignal,
@@ -99,16 +110,15 @@ enum End {
 
 impl Node {
     /// Reads and starts everything. One that takes over accepts nothing yet.
-    fn prepare(matches: &ArgMatches, mut taking: Option<&mut Taking>) -> Result<Self, Fault> {
-        let place = Place::given(matches)?;
+    fn prepare(place: Place, mut taking: Option<&mut Taking>) -> Result<Self, Fault> {
         // First of all, so that no core dump can hold the keys.
         machine::prepare();
         let keys = keys::load(&place.keys_dir())?;
         let settings = &place.settings;
         match &taking {
-            None => check::memory(settings).map(drop)?,
+            None => check::memory(&place).map(drop)?,
             Some(taking) => {
-                taking.check_listeners(settings.listen)?;
+                taking.check(settings)?;
                 check::memory_beside(settings)?;
             }
         }
@@ -132,11 +142,14 @@ impl Node {
         let (served, keeper) = rotation::start(&place, &keys, &store)?;
         let sphinx = PublicKey(served.primary.secret.public());
         let noise = noise::policy(&place, &keys)?;
+        let (doorstep, arrivals) = arrivals::arrivals();
+        let sinks = |_: usize| doorstep.clone().with(store.sink());
+        let config = server::config(settings, next_hops, noise)?;
         let server = match taking {
-            None => server::start(settings, served, next_hops, &store, noise)?,
+            None => server::start(settings, config, served, sinks)?,
             Some(taking) => {
-                let listeners = Some(take(&mut taking.listeners));
-                server::start_silent(settings, listeners, (served, noise), next_hops, &store)?
+                let listeners = take(&mut taking.listeners);
+                server::start_silent(settings, config, Some(listeners), served, sinks)?
             }
         };
         let link = server.link().kind.name().to_owned();
@@ -144,7 +157,19 @@ impl Node {
         let shown = Shown::new(server.observer(), capacity, link, crypto);
         let endpoint = listener.map(|listener| show(listener, &shown)).transpose()?;
         let first_line = first_line(settings, sphinx, &server, &kernels);
-        Ok(Self { place, first_line, server, store, keeper, stop, upgrades, shown, endpoint })
+        Ok(Self {
+            place,
+            keys,
+            first_line,
+            server,
+            arrivals,
+            store,
+            keeper,
+            stop,
+            upgrades,
+            shown,
+            endpoint,
+        })
     }
 
     /// Is the node, until it is told to stop, breaks or is replaced.
@@ -153,23 +178,49 @@ impl Node {
             say(format_args!("metrics on http://{}/metrics", endpoint.address()));
             metrics::warning(endpoint.address()).into_iter().for_each(say);
         }
-        if let Err(error) = self.upgrades.open(self.place.state_dir().as_deref()) {
+        let (keeper, upgrades) = (&mut self.keeper, &mut self.upgrades);
+        let (place, keys, server, shown) = (&self.place, &self.keys, &self.server, &self.shown);
+        let post = Post::take_up(place, keys, server, self.arrivals.clone())?;
+        if post.offered().is_gateway() {
+            shown.with_entry(post.counts());
+        }
+        if let Err(error) = upgrades.open(place.state_dir().as_deref()) {
             say(format_args!(
                 "`phix-node upgrade` will not reach this node ({error}); SIGUSR2 will"
             ));
         }
         notify::tell("READY=1");
-        let end = self.watch();
-        let failed = match end {
+        let announcer = announce::run::start(place, keys, server.address(), &post)?;
+        let mut duties = Duties {
+            keeper: keeper.as_mut(),
+            upgrades,
+            store: &self.store,
+            endpoint: self.endpoint.as_ref(),
+            announcer,
+            place,
+            post,
+        };
+        let end = duties.watch(server, &self.stop);
+        let Duties { announcer, post, .. } = duties;
+        drop(announcer);
+        match end {
             End::Replaced(process) => {
                 notify::tell(&format!("MAINPID={process}"));
-                return self.leave_to(process);
+                post.leave();
+                self.leave_to(process)
             }
-            End::Broke(what) => Some(what),
-            End::Told => None,
-        };
-        notify::tell("STOPPING=1");
-        self.shown.leave();
+            End::Broke(_) | End::Told => {
+                notify::tell("STOPPING=1");
+                shown.leave();
+                post.leave();
+                let failed = if let End::Broke(what) = end { Some(what) } else { None };
+                self.leave(failed)
+            }
+        }
+    }
+
+    /// Sends what comes due within the time to drain, and ends.
+    fn leave(self, failed: Option<String>) -> Result<(), Fault> {
         let stopped = self.server.stop();
         say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
         let unsaved = self.store.close();
@@ -187,42 +238,6 @@ impl Node {
         let stopped = self.server.stop_within(upgrade::SEND_LIMIT);
         say(report::account(&stopped.counters, stopped.abandoned as u64, stopped.took));
         ended(stopped.failed)
-    }
-
-    /// Waits for the end, and has the keys changed when it is time.
-    fn watch(&mut self) -> End {
-        let Self { server, stop, keeper, upgrades, store, endpoint, .. } = self;
-        let interval = self.place.settings.status_interval.get().map(|span| span.get());
-        let metrics = endpoint.as_ref().map(|endpoint| move || endpoint.listener());
-        let metrics = metrics.as_ref().map(|listener| listener as &dyn Fn() -> _);
-        let mut faults = Faults::default();
-        let mut next = interval.map(|interval| Instant::now() + interval);
-        loop {
-            if stop.wait(WATCH) {
-                return End::Told;
-            }
-            if let Some(what) = server.failed() {
-                return End::Broke(what);
-            }
-            // Keys change in one process only, and not while another reads what there is.
-            let idle = keeper.as_ref().is_none_or(Keeper::is_idle);
-            if let Some(process) = upgrades.look(idle, server, store, metrics) {
-                return End::Replaced(process);
-            }
-            if let Some(keeper) = keeper
-                && !upgrades.under_way()
-            {
-                keeper.tick(rotation::now(), server);
-            }
-            let now = Instant::now();
-            faults.look(&server.counters(), now).into_iter().for_each(say);
-            if let (Some(time), Some(interval)) = (next, interval)
-                && now >= time
-            {
-                say(report::line(&server.counters()));
-                next = Some(now + interval);
-            }
-        }
     }
 }
 
@@ -263,4 +278,65 @@ fn first_line(
         server.zero_copy(),
         kernels.name,
     )
+}
+
+/// What a running node sees to besides its packets.
+struct Duties<'a> {
+    /// Changes the keys, if they change.
+    keeper: Option<&'a mut Keeper>,
+    /// Hands over to a new program, if one is to take this one's place.
+    upgrades: &'a mut Upgrades,
+    store: &'a Store,
+    endpoint: Option<&'a Endpoint>,
+    /// Deals with a directory, if there is one.
+    announcer: Option<Announcer>,
+    place: &'a Place,
+    /// Fills the roles.
+    post: Post<'a>,
+}
+
+impl Duties<'_> {
+    /// Waits for the end, and has the keys changed when it is time.
+    fn watch(&mut self, server: &Server, stop: &phix_io::StopSignal) -> End {
+        let interval = self.place.settings.status_interval.get().map(|span| span.get());
+        let metrics = self.endpoint.map(|endpoint| move || endpoint.listener());
+        let metrics = metrics.as_ref().map(|listener| listener as &dyn Fn() -> _);
+        let (mut faults, mut entry_faults) = (Faults::default(), EntryFaults::default());
+        let mut told = announce::run::Told::default();
+        let mut next = interval.map(|interval| Instant::now() + interval);
+        loop {
+            if stop.wait(WATCH) {
+                return End::Told;
+            }
+            if let Some(what) = server.failed() {
+                return End::Broke(what);
+            }
+            // Keys change in one process only, and not while another reads what there is.
+            let idle = self.keeper.as_ref().is_none_or(|keeper| keeper.is_idle());
+            if let Some(process) = self.upgrades.look(idle, server, self.store, metrics) {
+                return End::Replaced(process);
+            }
+            if let Some(keeper) = &mut self.keeper
+                && !self.upgrades.under_way()
+            {
+                keeper.tick(rotation::now(), server);
+            }
+            let now = Instant::now();
+            if let Some(news) = self.announcer.as_ref().and_then(Announcer::news) {
+                told.take(&news, self.place, server);
+                if news.node.is_some() {
+                    self.post.assign(news.role, now);
+                }
+            }
+            self.post.tick(now);
+            faults.look(&server.counters(), now).into_iter().for_each(say);
+            entry_faults.look(self.post.counts(), now).into_iter().for_each(say);
+            if let (Some(time), Some(interval)) = (next, interval)
+                && now >= time
+            {
+                say(report::line(&server.counters()));
+                next = Some(now + interval);
+            }
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use phix_engine::crypto::{Kernels, PORTABLE};
+use phix_engine::crypto::Kernels;
 use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
-use phix_engine::shard::{self, FinalHops};
+use phix_engine::shard::{self, FinalHops, Sink};
 use phix_engine::wire::frame::FrameVersion;
 use phix_io::crypto::tiers;
 use phix_io::noise::Noise;
@@ -13,12 +13,11 @@ use phix_io::{Basis, LinkPlan, PeerLimits, Server, ServerConfig};
 
 use crate::fault::Fault;
 use crate::machine;
-use crate::replay_store::Store;
 use crate::settings::{Crypto, Frames, Settings, alternatives};
 
-/// Packets per batch of the portable kernels where the settings leave it open: these gain nothing
-/// from more, and a batch delays those behind it.
-const BATCH: usize = 16;
+/// Packets per batch where the settings leave it open: two vectors of the widest kernels. More gain
+/// a few per cent, and the wheel waits for as long as a batch takes.
+pub(crate) const BATCH: usize = 16;
 
 const _: () = assert!(BATCH <= BATCH_MAX);
 
@@ -41,11 +40,6 @@ pub fn kernels(choice: Crypto) -> Result<Kernels, Fault> {
     })
 }
 
-/// Packets per batch that suit these kernels.
-pub(crate) fn batch(kernels: &Kernels) -> usize {
-    if kernels.name == PORTABLE.name { BATCH } else { BATCH_MAX }
-}
-
 /// Which link these settings lead to on this machine.
 ///
 /// # Errors
@@ -54,19 +48,18 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts a mix node with these keys, whose replay memory is saved in `store`, that sends to
-/// `next_hops`.
+/// Starts the shards of a node with these keys. What ends at this node, and what it has to
+/// remember, goes to `sinks`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
-pub fn start(
+pub fn start<S: Sink + Send + 'static>(
     settings: &Settings,
+    config: ServerConfig,
     keys: shard::Keys,
-    next_hops: NextHops,
-    store: &Store,
-    noise: Noise,
+    sinks: impl FnMut(usize) -> S,
 ) -> Result<Server, Fault> {
-    let server = start_silent(settings, None, (keys, noise), next_hops, store)?;
+    let server = start_silent(settings, config, None, keys, sinks)?;
     server.open(Vec::new()).map_err(|error| Fault::refused(format!("{error}.")))?;
     Ok(server)
 }
@@ -75,14 +68,28 @@ pub fn start(
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_silent(
+pub fn start_silent<S: Sink + Send + 'static>(
     settings: &Settings,
+    config: ServerConfig,
     listeners: Option<Vec<OwnedFd>>,
-    (keys, noise): (shard::Keys, Noise),
-    next_hops: NextHops,
-    store: &Store,
+    keys: shard::Keys,
+    sinks: impl FnMut(usize) -> S,
 ) -> Result<Server, Fault> {
-    let config = ServerConfig {
+    let basis = Basis { listeners, zero_copy: settings.send_zc };
+    Server::start_silent(config, basis, keys, sinks)
+        .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+/// How the settings want the shards of a node that sends to `next_hops`.
+///
+/// # Errors
+/// If this processor cannot run the crypto kernels.
+pub fn config(
+    settings: &Settings,
+    next_hops: NextHops,
+    noise: Noise,
+) -> Result<ServerConfig, Fault> {
+    Ok(ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
         pin: settings.pin,
@@ -94,22 +101,20 @@ pub fn start_silent(
                 .connections_per_source
                 .get()
                 .map_or(usize::MAX, |count| count.size()),
+            packets_per_second: settings.packets_per_second.get().map(|count| count.get() as u32),
             next_hops,
         },
         noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
-    };
-    let basis = Basis { listeners, zero_copy: settings.send_zc };
-    Server::start_silent(config, basis, keys, |_| store.sink())
-        .map_err(|error| Fault::refused(format!("{error}.")))
+    })
 }
 
 fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
     let kernels = kernels(settings.crypto)?;
     Ok(shard::Config {
         capacity: machine::capacity(settings),
-        batch: settings.batch.get().map_or_else(|| batch(&kernels), |count| count.size()),
+        batch: settings.batch.get().map_or(BATCH, |count| count.size()),
         frames: match settings.frames {
             Frames::Current => FrameVersion::Current,
             Frames::Legacy => FrameVersion::Legacy,
@@ -150,6 +155,5 @@ mod tests {
                 }
             }
         }
-        assert_eq!((batch(&PORTABLE), batch(&Kernels { name: "avx2", ..PORTABLE })), (16, 64));
     }
 }

@@ -11,7 +11,7 @@ import time
 
 from . import metrics, model, output, programs
 
-SHARES = [0.01, 0.2, 0.5, 0.8, 0.95]
+LOADS = "1,20,50,80,95"
 
 
 def arguments():
@@ -19,6 +19,8 @@ def arguments():
     parser.add_argument("--node-args", default="", help="more settings of the node, as one word")
     parser.add_argument("--mean-delay", default="20ms", help="what the node is asked for [20ms]")
     parser.add_argument("--max", type=float, help="the highest rate, if it is known already")
+    parser.add_argument("--loads", default=LOADS, help=f"per cent of the highest rate [{LOADS}]")
+    programs.noise_argument(parser)
     parser.add_argument("--duration", default="5s", help="length of each run [5s]")
     return parser
 
@@ -34,9 +36,9 @@ def run(options):
     settings = programs.node_settings(1, options.node_args)
     tester = programs.Tester(options.programs, core)
     rows, runs = [], []
-    with programs.Node(options.programs, node_cores[:1], settings) as node:
+    with programs.Node(options.programs, node_cores[:1], settings, noise=options.noise) as node:
         maximum = options.max or tester.find_max(node, rate=10_000, mean_delay="20ms")[0]
-        for share in SHARES:
+        for share in (float(load) / 100 for load in options.loads.split(",")):
             load = {"duration": options.duration, "mean_delay": options.mean_delay}
             before = delay_errors(node)
             result = tester.measure(node, share * maximum, arrivals="poisson", **load)
@@ -59,9 +61,10 @@ def run(options):
     columns = ["load", "packets/s", "error p50", "p99", "p99.9", "max"]
     columns += ["node p99", "p99.9", "latency p50", "p99"]
     columns += ["own late p99", "M/D/1", "lost"]
-    title = f"Latency in ms, Poisson arrivals, {options.mean_delay} mean delay, one shard"
+    how = programs.transport(options)
+    title = f"Latency in ms, Poisson arrivals, {options.mean_delay} mean delay, one shard, {how}"
     environment = runs[0]["result"]["environment"]
-    result = {"max_rate": maximum, "runs": runs, "node_settings": settings}
+    result = {"max_rate": maximum, "noise": options.noise, "runs": runs, "node_settings": settings}
     output.write(options, title, environment, [output.table(columns, rows)], result)
 
 

@@ -74,9 +74,13 @@ class Node:
     any program that takes packets of the Nym wire protocol at `address` for the Sphinx key `key`.
     """
 
-    def __init__(self, programs, cores, settings=(), command=None, address=None, key=None):
+    def __init__(
+        self, programs, cores, settings=(), command=None, address=None, key=None, noise=False
+    ):
         self.cores, self.place = set(cores), Path(tempfile.mkdtemp(prefix="phix-perf-"))
         self.process = None
+        # What the tester needs to speak Noise with it.
+        self.noise = []
         # Where a phix-node shows its metrics; another node's are not known.
         self.metrics = None
         try:
@@ -84,6 +88,8 @@ class Node:
                 self.address = f"127.0.0.1:{free_port()}"
                 self.metrics = f"127.0.0.1:{free_port()}"
                 settings = [*settings, "--metrics", self.metrics]
+                if noise:
+                    settings = [*settings, *self._tell_of_the_tester(programs / "phix-client")]
                 command = self._make_phix(programs / "phix-node", settings)
             else:
                 if not address or not key:
@@ -100,7 +106,19 @@ class Node:
         self._ask(init)
         table = self._ask([program, "check-config", "--dir", place, *settings])
         self.key = re.search(r"^sphinx key\s+(\S+)", table, re.M).group(1)
+        if self.noise:
+            noise_key = re.search(r"^noise key\s+(\S+)", table, re.M).group(1)
+            self.noise += ["--node-noise-key", noise_key]
         return [program, "run", "--dir", place, *settings]
+
+    def _tell_of_the_tester(self, program):
+        """Settings with which the node speaks Noise with the tester, and with nobody else."""
+        key, peers = self.place / "tester.key", self.place / "noise-peers.toml"
+        made = self._ask([program, "keygen", "--noise", key])
+        public = re.search(r"^public key: (\S+)", made, re.M).group(1)
+        peers.write_text(f'"127.0.0.1" = "{public}"\n', encoding="ascii")
+        self.noise = ["--noise", "--noise-key", str(key)]
+        return ["--noise", "required", "--noise-peers", str(peers)]
 
     @staticmethod
     def _ask(command):
@@ -122,7 +140,7 @@ class Node:
 
     def target(self):
         """What the tester is told of it."""
-        return ["--node", self.address, "--key", self.key]
+        return ["--node", self.address, "--key", self.key, *self.noise]
 
     def cpu_s(self):
         return processor_s(self.process.pid)
@@ -207,6 +225,15 @@ def node_settings(shards, arguments):
     """Settings of a phix-node under test; what the person adds wins."""
     settings = ["--shards", str(shards), "--status-interval", "off"]
     return settings + shlex.split(arguments or "")
+
+
+def noise_argument(parser):
+    parser.add_argument("--noise", action="store_true", help="inside Noise, both ways")
+
+
+def transport(options):
+    """How packets travel, for titles."""
+    return "inside Noise both ways" if options.noise else "plain TCP"
 
 
 def main(run, parser, tables=True):

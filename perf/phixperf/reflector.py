@@ -1,4 +1,5 @@
-"""A peer that sends every byte of a connection on to one address, as it came.
+"""A peer that sends every byte of a connection on to one address, as it came, and what is answered
+back.
 
 `python3 -m phixperf.reflector PORT HOST:PORT` listens on the first and sends to the second.
 """
@@ -10,17 +11,30 @@ import threading
 CHUNK = 256 * 1024
 
 
-def reflect(inbound, home):
+def carry(source, sink):
     buffer = memoryview(bytearray(CHUNK))
+    try:
+        while length := source.recv_into(buffer):
+            sink.sendall(buffer[:length])
+        sink.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # The other direction has ended the connection.
+        pass
+
+
+def reflect(inbound, home):
     try:
         outbound = socket.create_connection(home)
     except ConnectionRefusedError:
         # Somebody only looked whether this listens.
         return inbound.close()
     with inbound, outbound:
-        outbound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while length := inbound.recv_into(buffer):
-            outbound.sendall(buffer[:length])
+        for end in (inbound, outbound):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        back = threading.Thread(target=carry, args=(outbound, inbound), daemon=True)
+        back.start()
+        carry(inbound, outbound)
+        back.join()
 
 
 def main(port, home):

@@ -14,6 +14,7 @@ PREDICTED = [1, 2, 4, 8, 16, 32, 64]
 def arguments():
     parser = argparse.ArgumentParser(prog="perf/scaling", description=__doc__)
     parser.add_argument("--node-args", default="", help="more settings of the node, as one word")
+    programs.noise_argument(parser)
     parser.add_argument("--rate", type=float, help="the rate of the comparison [half of the max]")
     parser.add_argument("--duration", default="4s", help="length of each run [4s]")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turn [3]")
@@ -28,7 +29,10 @@ def run(options):
     places = {1: node_cores[:1], 2: node_cores[:2] if alone else [core, *node_cores]}
     maximum, cost, runs = {}, {1: [], 2: []}, []
     node = lambda shards: programs.Node(
-        options.programs, places[shards], programs.node_settings(shards, options.node_args)
+        options.programs,
+        places[shards],
+        programs.node_settings(shards, options.node_args),
+        noise=options.noise,
     )
     for shards in [1, 2] if alone else [1]:
         with node(shards) as under_test:
@@ -70,8 +74,8 @@ def run(options):
     assumptions = model.__doc__[model.__doc__.index("Assumptions") :].strip()
     tables = [measured, check, "Predicted packets/s:", predicted, assumptions]
     result = {"max_rate": maximum, "rate": rate, "cost_us": cost, "cost_us_at_max": top}
-    result |= {"sigma": sigma, "kappa": kappa, "runs": runs}
-    output.write(options, "Scaling", search["environment"], tables, result)
+    result |= {"sigma": sigma, "kappa": kappa, "noise": options.noise, "runs": runs}
+    output.write(options, f"Scaling, {programs.transport(options)}", search["environment"], tables, result)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from . import output, programs
 class Reflector:
     """The peer, on cores of its own."""
 
-    def __init__(self, cores):
+    def __init__(self, cores, noise):
+        self.noise = noise
         port, home = programs.free_port(), programs.free_port()
         self.address, self.home = f"127.0.0.1:{port}", f"127.0.0.1:{home}"
         command = [sys.executable, "-B", "-m", "phixperf.reflector", str(port), self.home]
@@ -26,7 +27,7 @@ class Reflector:
         programs.wait_for(self.address, self.process)
 
     def target(self):
-        return ["--echo", self.address, "--listen", self.home]
+        return ["--echo", self.address, "--listen", self.home, *(["--noise"] * self.noise)]
 
     def cpu_s(self):
         return programs.processor_s(self.process.pid)
@@ -42,6 +43,7 @@ class Reflector:
 def arguments():
     parser = argparse.ArgumentParser(prog="perf/tester", description=__doc__)
     parser.add_argument("--trial", default="1s", help="length of a trial [1s]")
+    parser.add_argument("--noise", action="store_true", help="with Noise, as both of its ends")
     parser.add_argument("--start", type=int, default=40_000, help="rate to begin with [40000]")
     return parser
 
@@ -49,7 +51,7 @@ def arguments():
 def run(options):
     core, others = programs.cores()
     tester = programs.Tester(options.programs, core)
-    with Reflector(others[:1]) as peer:
+    with Reflector(others[:1], options.noise) as peer:
         load = {"rate": options.start, "trial": options.trial, "max_rate": 400_000}
         maximum, report = tester.find_max(peer, tolerance="5%", **load)
     rows = []
@@ -59,8 +61,9 @@ def run(options):
         error, own = result["delay_error_ms"], result["own_lateness_ms"]
         rows.append([trial["rate"], result["back_per_s"], error["p99"], own["p99"], met])
     columns = ["packets/s offered", "back per s", "latency p99, ms", "own lateness p99, ms", "met"]
-    title = "The tester alone, on one core: regular packets, sent, read back and checked"
-    result = {"packets_per_s": maximum, "trials": report["trials"]}
+    how = "in Noise" if options.noise else "plain TCP"
+    title = f"The tester alone, on one core, {how}: regular packets, sent, read back and checked"
+    result = {"packets_per_s": maximum, "noise": options.noise, "trials": report["trials"]}
     output.write(options, title, report["environment"], [output.table(columns, rows)], result)
 
 

@@ -9,6 +9,7 @@ from . import output, programs
 def arguments():
     parser = argparse.ArgumentParser(prog="perf/throughput", description=__doc__)
     parser.add_argument("--shards", type=int, default=1, help="shards of the node [1]")
+    programs.noise_argument(parser)
     parser.add_argument("--node-args", default="", help="more settings of the node, as one word")
     parser.add_argument("--mean-delay", default="20ms", help="what the node is asked for [20ms]")
     parser.add_argument("--start", type=int, default=10_000, help="rate to begin with [10000]")
@@ -36,7 +37,8 @@ def run(options):
     core, node_cores = programs.cores()
     settings = programs.node_settings(options.shards, options.node_args)
     tester = programs.Tester(options.programs, core)
-    with programs.Node(options.programs, node_cores[: options.shards], settings) as node:
+    cores = node_cores[: options.shards]
+    with programs.Node(options.programs, cores, settings, noise=options.noise) as node:
         load = {"rate": options.start, "trial": options.trial, "mean_delay": options.mean_delay}
         maximum, search = tester.find_max(node, **load)
         rows = {
@@ -58,15 +60,15 @@ def run(options):
         "cpu_us_per_packet_at_half": rows["at half of it"]["cpu_us_per_packet"],
         "packets_per_s": maximum,
         "lost": top["lost"],
-        # The tester speaks plainly, so the node does, too.
-        "noise": False,
+        "noise": options.noise,
         "shards": options.shards,
         "replay_protection": True,
         "node_settings": settings,
         "runs": rows,
         "search": search["trials"],
     }
-    title = f"Throughput, {options.shards} shard(s), plain TCP, replay protection on"
+    how = programs.transport(options)
+    title = f"Throughput, {options.shards} shard(s), {how}, replay protection on"
     output.write(options, title, search["environment"], [table], result)
 
 

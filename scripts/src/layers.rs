@@ -127,6 +127,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "engine/src/pool/memory.rs",
     "engine/src/crypto/**/aes_ni.rs",
     "engine/src/crypto/**/avx*.rs",
+    "engine/src/crypto/lanes/avx512/interleaved/*.rs",
     "engine/src/crypto/**/sha_ni.rs",
     "engine/src/crypto/**/vaes.rs",
     "engine/io/src/crypto.rs",

@@ -3,6 +3,7 @@
 mod asm;
 mod ci;
 mod glob;
+mod interop;
 mod layers;
 mod licences;
 mod metadata;
@@ -25,8 +26,9 @@ Commands:
   layers     Who may import whom: packages, rooms of the engine, places of `unsafe`
   tidy       Lengths of files, functions and lines; dead files; comments; scripts; manifests
   licences   Licences and sources of all dependencies, against deny.toml
+  interop    Programs of the stock SDK 1.21.6 in a network of ours; takes minutes
   asm        What the compiler made of the crypto kernels: calls, spills, divisions
-  ci         All of these, formatting, clippy and the tests, as .ci/run does
+  ci         All of these but interop, formatting, clippy and the tests, as .ci/run does
 
 Exit code: 0 if all is well, 1 if something was found, 2 if the command could not be run.";
 
@@ -81,6 +83,18 @@ Usage: cargo xtask asm
 The rows are in scripts/src/asm/kernels.rs, with the reason for each bound. The listing is written
 to target/asm/phix-engine.s. Skipped on processors other than x86-64.";
 
+const INTEROP_HELP: &str = "\
+Runs programs of the stock SDK 1.21.6 in a network of ours: a directory and five nodes on loopback.
+
+Usage: cargo xtask interop
+
+* Builds engine/interop/sdk, a workspace of its own, because the SDK compiles only with the versions
+  in its lock file. The first time takes minutes, and a network to fetch some 900 crates.
+* Runs node/tests/stock with it: SDK to SDK, SDK to our client and back, answers by reply blocks in
+  both directions, messages that wait for a program that is away.
+
+Not part of `ci`, for the time that it takes.";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -106,10 +120,12 @@ fn dispatch(arguments: &[&str]) -> Result<bool, String> {
         "layers" if wants_help(rest) => return Ok(say(LAYERS_HELP)),
         "tidy" if wants_help(rest) => return Ok(say(TIDY_HELP)),
         "licences" if wants_help(rest) => return Ok(say(LICENCES_HELP)),
+        "interop" if wants_help(rest) => return Ok(say(INTEROP_HELP)),
         "asm" => asm::run,
         "layers" => layers::run,
         "tidy" => tidy::run,
         "licences" => licences::run,
+        "interop" => interop::run,
         other => return Err(format!("there is no command `{other}`\n\n{HELP}")),
     };
     match rest {
@@ -134,7 +150,7 @@ mod tests {
     #[test]
     fn every_command_explains_itself() {
         assert_eq!(dispatch(&["--help"]), Ok(true));
-        for command in ["asm", "ci", "layers", "tidy", "licences"] {
+        for command in ["asm", "ci", "interop", "layers", "tidy", "licences"] {
             assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
             assert_eq!(dispatch(&[command, "--help"]), Ok(true));
         }

@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 
+use phix_engine::crypto::x25519::Multiples;
 use phix_engine::crypto::{HopKeys, Kernels, PAYLOAD_KEY, PORTABLE};
 use phix_engine::secret::{InitialSecret, NodeSecret};
 use phix_engine::sphinx::build::{Builder, Hop, PADDING_MAX, Request};
@@ -17,6 +18,13 @@ use crate::{HOPS, contenders};
 
 /// Lanes of a call: enough for every vector width, and little enough for many calls.
 const LANES: usize = 8;
+
+/// The u-coordinate of X25519's base point.
+const BASE_POINT: [u8; 32] = {
+    let mut point = [0; 32];
+    point[0] = 9;
+    point
+};
 
 /// MACs compared in a call, which would be too short otherwise.
 const COMPARISONS: usize = 64;
@@ -43,9 +51,10 @@ pub fn is_control(name: &str) -> bool {
     name == CONTROL
 }
 
-fn of_tier(tier: &str, kernels: Kernels) -> [Subject<'static>; 7] {
+fn of_tier(tier: &str, kernels: Kernels) -> [Subject<'static>; 8] {
     [
         x25519(tier, kernels, LANES),
+        multiply_again(tier, kernels),
         expand(tier, kernels),
         header_macs(tier, kernels),
         header_stream(tier, kernels),
@@ -76,6 +85,18 @@ fn x25519(tier: &str, kernels: Kernels, lanes: usize) -> Subject<'static> {
     let mut products = points.clone();
     subject(tier, "x25519", vec![0; 32 * lanes], move |secret| {
         kernels.multiply(black_box(rows(secret)), &points, &mut products);
+    })
+}
+
+/// The points are public, and so are their multiples.
+fn multiply_again(tier: &str, kernels: Kernels) -> Subject<'static> {
+    let mut products = [[0; 32]; LANES];
+    let mut points = Multiples::new();
+    kernels.multiply(&[[7; 32]; LANES], &[BASE_POINT; LANES], &mut products);
+    kernels.prepare(products.iter().copied(), &mut points);
+    let wanted: [usize; LANES] = std::array::from_fn(|lane| lane);
+    subject(tier, "multiply_again", vec![0; 32 * LANES], move |secret| {
+        kernels.multiply_again(black_box(rows(secret)), &wanted, &points, &mut products);
     })
 }
 

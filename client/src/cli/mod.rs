@@ -1,8 +1,14 @@
 //! The command line: its commands, its help, and how a command ends.
 
+mod address;
+mod init;
 mod keygen;
+mod listen;
 mod load;
+mod place;
+mod post;
 mod receive;
+mod run;
 mod send;
 mod values;
 
@@ -14,9 +20,14 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 const TEACH: &str = "\
-Four things to try, with a topology file of a network that runs:
+Things to try, with the directory or a topology file of a network that runs:
 
-  Send one message to a client, by its address:
+  Be a client, and talk to another one; `run` offers a client to other programs:
+    phix-client init --dir alice --directory http://127.0.0.1:8080/api
+    phix-client send --dir alice --to ADDRESS --message 'hello'
+    phix-client listen --dir bob
+
+  Hand a packet to its first hop directly, without a client:
     phix-client send --topology topology.json --to ADDRESS --message 'hello'
 
   Send 1000 test messages, 50 a second, in packets of 16 KiB:
@@ -29,7 +40,7 @@ Four things to try, with a topology file of a network that runs:
   Offer 10,000 packets a second to one node and account for each of them:
     phix-client load --node 127.0.0.1:1789 --key BASE58 --rate 10000
 
-Exit codes: 0 done, 1 some packets could not be sent or an objective was missed, 2 refused: the
+Exit codes: 0 done, 1 something could not be sent or an objective was missed, 2 refused: the
 sentence on standard error says what to put right.";
 
 /// Sends and receives messages through a Sphinx mixnet that speaks the Nym wire protocol.
@@ -43,7 +54,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Arguments),
+    Run(run::Arguments),
     Send(send::Arguments),
+    Listen(listen::Arguments),
+    Address(address::Arguments),
     Receive(receive::Arguments),
     Load(Box<load::Arguments>),
     Keygen(keygen::Arguments),
@@ -71,7 +86,11 @@ enum Ended {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let ended = match Arguments::try_parse().map(|arguments| arguments.command) {
+        Ok(Command::Init(arguments)) => init::run(&arguments),
+        Ok(Command::Run(arguments)) => run::run(&arguments),
         Ok(Command::Send(arguments)) => send::run(&arguments),
+        Ok(Command::Listen(arguments)) => listen::run(&arguments),
+        Ok(Command::Address(arguments)) => address::run(&arguments),
         Ok(Command::Receive(arguments)) => receive::run(&arguments),
         Ok(Command::Load(arguments)) => load::run(&arguments),
         Ok(Command::Keygen(arguments)) => keygen::run(&arguments),
@@ -136,5 +155,15 @@ mod tests {
         assert!(refused(&format!("{send} --message x --size huge")));
         assert!(refused(&format!("{send} --message x --mean-delay 5")));
         assert!(refused(&format!("{send} --message x --sphinx-version 257")));
+        assert!(refused(&format!("{send} --message x --reply-surbs 3")));
+        let client = "phix-client send --dir d --to a --message x";
+        assert!(!refused(client));
+        assert!(!refused(&format!("{client} --reply-surbs 3 --timeout 5s")));
+        assert!(refused(&format!("{client} --topology t")));
+        assert!(refused(&format!("{client} --gateway 3")));
+        assert!(refused(&format!("{client} --size ext8")));
+        assert!(refused("phix-client send --to a --message x"));
+        assert!(refused("phix-client init --dir d"));
+        assert!(refused("phix-client init --dir d --directory u --topology t"));
     }
 }

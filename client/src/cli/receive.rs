@@ -13,7 +13,7 @@ use phix_engine::counters::{Counters, DropReason};
 use phix_engine::pool::Capacity;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::noise::Noise;
@@ -82,13 +82,13 @@ struct Mailbox {
 }
 
 impl Sink for Mailbox {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
-        let Some(message) = final_message(delivery.payload) else { return false };
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
+        let message = final_message(delivery.payload).ok_or(Undelivered::Malformed)?;
         let (destination, message) = (*delivery.destination, message.to_vec());
         if self.events.try_send(Event::Message { destination, message }).is_err() {
             self.unshown.fetch_add(1, Ordering::Relaxed);
         }
-        true
+        Ok(())
     }
 }
 

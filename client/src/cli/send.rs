@@ -1,4 +1,4 @@
-//! `phix-client send`: one message, or a stream of probes.
+//! `phix-client send`: one message of a client, or packets that are given to first hops directly.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,9 +12,11 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
 use phix_io::MonotonicClock;
 
-use super::{Ended, Refusal, note, say, values};
+use super::{Ended, Refusal, note, post, say, values};
 use crate::files::words;
 use crate::load::{self, Plan, Timed};
+use crate::mixnet::core::MESSAGE_MAX;
+use crate::mixnet::settings::REPLY_SURBS_MAX;
 use crate::packet::{Factory, PacketConfig, SphinxVersion};
 use crate::progress::Progress;
 use crate::sender::{OpenLoopSender, SenderConfig, Sent};
@@ -26,20 +28,30 @@ const COUNT_MAX: i64 = 200_000;
 /// Time for connections to be made before the first packet is due.
 const HEAD_START: Span = Span::from_millis(300);
 
-/// Build Sphinx packets along random routes of a topology and send them to their first hops.
+/// Send a message as the client in a directory, or build Sphinx packets along random routes of a
+/// topology and send them to their first hops.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["message", "file", "count"])))]
+#[command(group(ArgGroup::new("from").required(true).args(["dir", "topology"])))]
 #[command(after_help = "\
 Examples:
+  phix-client send --dir alice --to ADDRESS --message 'hello'
   phix-client send --topology topology.json --to ADDRESS --message 'hello'
   phix-client send --topology topology.json --to ADDRESS --file letter.txt --size ext32
   phix-client send --topology topology.json --to ADDRESS --count 1000 --rate 50 --mean-delay 15ms
 
-The message is protected by the layers of the Sphinx packet only: the last hop can read it.")]
+With --dir the message is encrypted for its recipient, acknowledged, and hidden in cover. With
+--topology it is protected by the layers of the Sphinx packet only: the last hop can read it.")]
 pub(super) struct Arguments {
+    /// Directory of the client that sends, as `phix-client init` made it.
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "gateway", "count", "rate", "size", "mean_delay", "sphinx_version",
+    ])]
+    dir: Option<PathBuf>,
+
     /// Topology file in the NymTopology JSON form.
     #[arg(long, value_name = "FILE")]
-    topology: PathBuf,
+    topology: Option<PathBuf>,
 
     /// Whom it is for: the client's address, 32 bytes in base58, or a Nym address
     /// CLIENT.ENCRYPTION@GATEWAY, whose gateway becomes the last hop.
@@ -54,7 +66,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// Send the contents of this file, in one packet.
+    /// Send the contents of this file; in one packet, with --topology.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -78,12 +90,41 @@ pub(super) struct Arguments {
     /// Version of the Sphinx format.
     #[arg(long, value_name = "258|259|260", default_value = "259", value_parser = values::version)]
     sphinx_version: SphinxVersion,
+
+    /// Reply SURBs to send along, so that the recipient can answer; with --dir.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "topology")]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(REPLY_SURBS_MAX)))]
+    reply_surbs: u32,
+
+    /// How long to wait until the recipient's gateway has the message; with --dir.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::time)]
+    #[arg(conflicts_with = "topology")]
+    timeout: Duration,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
-    let topology = topology::load(&arguments.topology)?;
+    match (&arguments.dir, &arguments.topology) {
+        (Some(dir), _) => {
+            let data = message(arguments, MESSAGE_MAX)?;
+            if data.len() > MESSAGE_MAX {
+                let most = MESSAGE_MAX >> 20;
+                return Err(Refusal(format!(
+                    "the message is longer than {most} MiB; send it in parts"
+                )));
+            }
+            let (to, reply_surbs) = (&arguments.to, arguments.reply_surbs);
+            let patience = arguments.timeout;
+            post::send(post::Letter { dir, to, data, reply_surbs, patience })
+        }
+        (None, Some(topology)) => send_packets(arguments, topology),
+        (None, None) => unreachable!("clap asks for one of the two"),
+    }
+}
+
+fn send_packets(arguments: &Arguments, path: &Path) -> Result<Ended, Refusal> {
+    let topology = topology::load(path)?;
     let recipient = Recipient::parse(&arguments.to)?;
-    let gateway = choose_gateway(arguments, &topology, &recipient)?;
+    let gateway = choose_gateway(arguments, path, &topology, &recipient)?;
     let packet = PacketConfig {
         size: arguments.size,
         version: arguments.sphinx_version,
@@ -105,9 +146,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
             build(&plan, &topology)?
         }
         None => {
+            let most = PacketSize::Extended32.message_len();
             let mut factory = Factory::new(packet);
             let route = topology.random_route(factory.rng(), gateway);
-            let packet = factory.build(&message(arguments)?, &route, recipient.client)?;
+            let packet = factory.build(&message(arguments, most)?, &route, recipient.client)?;
             vec![Timed { offset: Span::ZERO, packet }]
         }
     };
@@ -115,7 +157,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     let start = clock.now().after(HEAD_START);
     let control = Arc::default();
     let sent = OpenLoopSender::new(packets, SenderConfig::default(), clock, control).run(start);
-    Ok(report(&sent, gateway, &arguments.topology))
+    Ok(report(&sent, gateway, path))
 }
 
 /// Builds the packets of test messages, which takes a while where they are many.
@@ -130,14 +172,15 @@ fn build(plan: &Plan, topology: &Topology) -> Result<Vec<Timed>, Refusal> {
     Ok(load?.senders.remove(0))
 }
 
-fn message(arguments: &Arguments) -> Result<Vec<u8>, Refusal> {
+/// What to send, and at least a byte more than `most` if it is longer than that.
+fn message(arguments: &Arguments, most: usize) -> Result<Vec<u8>, Refusal> {
     let Some(path) = &arguments.file else {
         return Ok(arguments.message.clone().unwrap_or_default().into_bytes());
     };
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        // A byte more than any packet carries, so that a longer file is noticed and not read.
-        let limit = PacketSize::Extended32.message_len() as u64 + 1;
+        // A byte more, so that a longer file is noticed and not read.
+        let limit = most as u64 + 1;
         File::open(path)?.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
@@ -199,10 +242,11 @@ impl Recipient {
 
 fn choose_gateway<'a>(
     arguments: &Arguments,
+    path: &Path,
     topology: &'a Topology,
     recipient: &Recipient,
 ) -> Result<&'a Node, Refusal> {
-    let file = arguments.topology.display();
+    let file = path.display();
     if let Some(id) = arguments.gateway {
         return topology.node(id).ok_or_else(|| {
             let known: Vec<_> = topology.entry_gateways().map(|n| n.node_id.to_string()).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
+use phix_io::noise::Pattern;
 
 use crate::packet::SphinxVersion;
 
@@ -50,6 +51,15 @@ pub(super) fn rotation(text: &str) -> Result<KeyRotation, String> {
         "even" => KeyRotation::Even,
         _ => return Err("choose unknown, odd or even".into()),
     })
+}
+
+/// A Noise protocol, by its pattern.
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+    match text {
+        "xk" => Ok(Pattern::XkPsk3),
+        "ik" => Ok(Pattern::IkPsk2),
+        _ => Err("choose xk or ik".into()),
+    }
 }
 
 /// A public key.
@@ -109,8 +119,9 @@ mod tests {
     fn numbers_and_names() {
         assert_eq!(frames("7"), Ok(FrameVersion::Legacy));
         assert_eq!(rotation("even"), Ok(KeyRotation::Even));
+        assert_eq!(pattern("ik"), Ok(Pattern::IkPsk2));
         assert_eq!(key(&bs58::encode([3; 32]).into_string()), Ok([3; 32]));
-        assert!(frames("9").is_err() && rotation("both").is_err());
+        assert!(frames("9").is_err() && rotation("both").is_err() && pattern("nk").is_err());
         assert!(key(&bs58::encode([3; 31]).into_string()).is_err());
     }
 }

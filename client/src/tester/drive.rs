@@ -4,8 +4,6 @@
 //! sockets every [`TICK`] and does not sleep; so it needs a core of its own, and arrivals are seen
 //! at most a tick late. Where packets are rare it sleeps in between and wakes for each arrival.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +18,9 @@ use rustix::time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTim
 use rustix::time::{clock_gettime, timerfd_create, timerfd_settime};
 
 use super::book::{Arrival, Book, Counts};
+pub use super::failure::RunError;
 use super::measure::Distributions;
+use super::noise::{NoiseFault, Speech};
 use super::receiving::Home;
 use super::sending::{self, Desk, Outbound};
 
@@ -32,6 +32,9 @@ const SPIN: Span = Span::from_micros(100);
 
 /// Time between connecting and the first packet.
 const HEAD_START: Span = Span::from_millis(50);
+
+/// Longest wait for the handshakes of all connections.
+const GREETING_MAX: Span = Span::from_millis(3_000);
 
 /// How long the tester listens for second copies when every packet is back.
 const LINGER: Span = Span::from_millis(100);
@@ -55,13 +58,16 @@ const INBOUND: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct Load<'a> {
     /// All frames, in the order of the book.
-    pub frames: &'a [u8],
-    /// Bytes of one frame.
-    pub frame_len: usize,
+    pub frames: &'a mut [u8],
+    /// Bytes that each of them takes.
+    pub stride: usize,
     /// What has to come back, and when what is to be sent.
     pub book: Book,
     /// Where the packets are sent.
     pub first_hops: &'a [SocketAddr],
+    /// How the first hop is spoken to; plainly, if nothing is said. Frames have room for records
+    /// around them then.
+    pub speech: Option<&'a Speech>,
 }
 
 /// How a load is run.
@@ -123,52 +129,6 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
-/// Why a load was not run.
-#[derive(Debug)]
-pub enum RunError {
-    /// A first hop could not be connected to.
-    Connect(SocketAddr, io::Error),
-    /// The system refused something that the tester needs.
-    System(io::Error),
-    /// The thread cannot stay on this core.
-    Core(usize),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(address, error) => write!(
-                f,
-                "{address} cannot be connected to: {}; see that the node runs and can be reached \
-                 from here",
-                crate::files::words(error)
-            ),
-            Self::System(error) => write!(
-                f,
-                "the system refused sockets or timers: {}; see that files may still be opened",
-                crate::files::words(error)
-            ),
-            Self::Core(core) => {
-                write!(f, "this program may not run on core {core}; name one that it may run on")
-            }
-        }
-    }
-}
-
-impl std::error::Error for RunError {}
-
-impl From<io::Error> for RunError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
-
-impl From<Errno> for RunError {
-    fn from(error: Errno) -> Self {
-        Self::System(error.into())
-    }
-}
-
 /// Runs a load whose packets come back to `home` on a thread of its own, and waits for its end.
 /// `watch` hears of each second, on that thread.
 ///
@@ -189,9 +149,14 @@ pub fn run(
         if let Some(core) = manner.cpu {
             pin(core)?;
         }
+        let speech = load.speech;
         let outbounds = sending::connect(load.first_hops, manner.connections, load.book.rows())
             .map_err(|(address, error)| RunError::Connect(address, error))?;
-        Drive::new(load, manner, outbounds, home)?.run(stop, watch)
+        let mut drive = Drive::new(load, manner, outbounds, home)?;
+        if let Some(speech) = speech {
+            drive.greet(speech)?;
+        }
+        drive.run(stop, watch)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("phix-load".into()).spawn_scoped(scope, go);
@@ -216,8 +181,8 @@ fn pin(core: usize) -> Result<(), RunError> {
 }
 
 struct Drive<'a> {
-    frames: &'a [u8],
-    frame_len: usize,
+    frames: &'a mut [u8],
+    stride: usize,
     book: Book,
     outbounds: Vec<Outbound>,
     home: &'a mut Home,
@@ -256,8 +221,11 @@ impl<'a> Drive<'a> {
             watch_fd(&epoll, stream, INBOUND + place as u64, EventFlags::IN)?;
         }
         watch_fd(&epoll, &timer, TIMER, EventFlags::IN | EventFlags::ET)?;
+        // A node answers to a handshake and to nothing else.
+        let answers = if load.speech.is_some() { EventFlags::IN } else { EventFlags::empty() };
+        let out = EventFlags::OUT | EventFlags::ET | answers;
         for (outbound, number) in outbounds.iter().zip(OUTBOUND..) {
-            watch_fd(&epoll, &outbound.stream, number, EventFlags::OUT | EventFlags::ET)?;
+            watch_fd(&epoll, &outbound.stream, number, out)?;
         }
         let rows = load.book.rows();
         let longest_delay = rows.iter().map(|row| row.delays).max().unwrap_or(Span::ZERO);
@@ -265,7 +233,7 @@ impl<'a> Drive<'a> {
         let start = MonotonicClock.now().after(HEAD_START);
         Ok(Self {
             frames: load.frames,
-            frame_len: load.frame_len,
+            stride: load.stride,
             dense: length < SPIN.as_nanos().saturating_mul(rows.len() as u64),
             book: load.book,
             outbounds,
@@ -285,6 +253,41 @@ impl<'a> Drive<'a> {
             settled: 0,
             missing: 0,
         })
+    }
+
+    /// Gets to know the node on all connections, makes the records, and sets the start anew. The
+    /// node may be the tester itself, which answers meanwhile.
+    fn greet(&mut self, speech: &Speech) -> Result<(), RunError> {
+        for outbound in &mut self.outbounds {
+            let address = outbound.address();
+            outbound.call(speech).map_err(|fault| RunError::Noise(address, fault))?;
+        }
+        let ends = MonotonicClock.now().after(GREETING_MAX);
+        while let Some(address) = self.unknown()? {
+            let now = MonotonicClock.now();
+            if now > ends {
+                return Err(RunError::Noise(address, NoiseFault::Silent));
+            }
+            self.poll(Some(ends.since(now)))?;
+        }
+        for outbound in &mut self.outbounds {
+            outbound.seal(self.frames, self.stride);
+        }
+        self.start = MonotonicClock.now().after(HEAD_START);
+        (self.moved, self.last_sent, self.last_back) = (self.start, self.start, self.start);
+        Ok(())
+    }
+
+    /// Takes what has come of the handshakes; gives a node that has more to say.
+    fn unknown(&mut self) -> Result<Option<SocketAddr>, RunError> {
+        let mut unknown = None;
+        for outbound in &mut self.outbounds {
+            let address = outbound.address();
+            if outbound.greet().map_err(|fault| RunError::Noise(address, fault))? {
+                unknown = Some(address);
+            }
+        }
+        Ok(unknown)
     }
 
     fn run(
@@ -316,7 +319,7 @@ impl<'a> Drive<'a> {
     fn send(&mut self, now: Time) {
         let mut desk = Desk {
             frames: self.frames,
-            frame_len: self.frame_len,
+            stride: self.stride,
             start: self.start,
             book: &mut self.book,
             measured: &mut self.measured,

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use phix_engine::wire::frame::FrameHeader;
-
 use super::book;
 
 /// Bytes of a position in the list of a connection.
@@ -12,9 +10,9 @@ const POSITION: usize = size_of::<u32>();
 /// Bytes of the planned time of a packet, while the load is prepared.
 const OFFSET: usize = size_of::<u64>();
 
-/// Bytes that a load of so many frames takes.
-pub const fn needed(packets: usize, frame: &FrameHeader) -> u64 {
-    let each = frame.frame_len() + POSITION + OFFSET;
+/// Bytes that a load of so many frames takes, if one lies `stride` bytes behind the other.
+pub const fn needed(packets: usize, stride: usize) -> u64 {
+    let each = stride + POSITION + OFFSET;
     (packets as u64).saturating_mul(each as u64).saturating_add(book::bytes(packets) as u64)
 }
 
@@ -59,20 +57,17 @@ pub fn readable(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use phix_engine::wire::geometry::PacketSize;
-
     use super::*;
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_figures() {
-        let frame = FrameHeader::legacy(PacketSize::Regular);
-        let needed = needed(1_000_000, &frame);
+        let needed = needed(1_000_000, 2416);
         assert!((2_416_000_000..2_520_000_000).contains(&needed), "{needed}");
         assert_eq!(check(1_000_000, needed, Some(4 << 30)), Ok(()));
         assert_eq!(check(1_000_000, needed, None), Ok(()));
         let sentence = check(1_000_000, needed, Some(1 << 30)).unwrap_err();
         assert!(sentence.starts_with("1000000 packets need 2.3 GiB and 1.0 GiB"), "{sentence}");
-        assert!(super::needed(usize::MAX / 64, &frame) > 1 << 60);
+        assert!(super::needed(usize::MAX / 64, 2416) > 1 << 60);
     }
 
     #[test]

@@ -11,15 +11,18 @@
 //! fewer. [`drive::run`] sends and receives on one thread; [`measure`] holds the distributions,
 //! [`hgrm`] writes them down, [`report`] says what came out, [`live`] what goes on. [`search`]
 //! looks for the highest rate without loss, [`memory`] sees that there is room, [`receiving`] is
-//! where packets come back, and [`environment`] describes the machine.
+//! where packets come back, [`noise`] how both are encrypted if they are, and [`environment`]
+//! describes the machine.
 
 pub mod book;
 pub mod drive;
 pub mod environment;
+mod failure;
 pub mod hgrm;
 pub mod live;
 pub mod measure;
 pub mod memory;
+pub mod noise;
 pub mod pace;
 pub mod prepare;
 pub mod receiving;

@@ -15,9 +15,11 @@ use phix_engine::units::Span;
 use phix_engine::wire::address;
 use phix_engine::wire::frame::FrameHeader;
 use phix_engine::wire::geometry::MAX_HOPS;
+use phix_io::noise::HEADER_LEN;
 use rand::{Rng, SeedableRng};
 
 use super::book::Expected;
+use super::noise::ENVELOPE;
 use crate::packet::SphinxVersion;
 use crate::stats;
 use crate::topology::{Hop, Node, NodeId, PublicKey, SupportedRoles, Topology};
@@ -75,6 +77,15 @@ pub struct Recipe {
     pub version: SphinxVersion,
     /// What each hop is asked for.
     pub delay: Delay,
+    /// Whether each frame is to become a record of Noise and gets room for one around it.
+    pub noise: bool,
+}
+
+impl Recipe {
+    /// Bytes from the beginning of one frame to that of the next.
+    pub const fn stride(&self) -> usize {
+        self.frame.frame_len() + if self.noise { ENVELOPE } else { 0 }
+    }
 }
 
 /// The packets of a load.
@@ -82,8 +93,8 @@ pub struct Recipe {
 pub struct Prepared {
     /// All frames, one after the other, in the order in which they are sent.
     pub frames: Vec<u8>,
-    /// Bytes of one frame.
-    pub frame_len: usize,
+    /// Bytes that each of them takes, with the room around it.
+    pub stride: usize,
     /// What has to come back for each.
     pub rows: Vec<Expected>,
     /// Where the first hops of the rows take packets.
@@ -127,13 +138,13 @@ pub fn prepare(
     progress: impl Fn(usize) + Sync,
 ) -> Result<Prepared, PrepareError> {
     let plan = Plan::new(recipe)?;
-    let frame_len = recipe.frame.frame_len();
-    let mut frames = vec![0; count * frame_len];
+    let stride = recipe.stride();
+    let mut frames = vec![0; count * stride];
     let mut rows = vec![Expected::default(); count];
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(PrepareError::Randomness)?;
     let mut seeds = ChaCha20Rng::from_seed(seed);
-    let chunks = frames.chunks_mut(frame_len * BATCH_MAX).zip(rows.chunks_mut(BATCH_MAX));
+    let chunks = frames.chunks_mut(stride * BATCH_MAX).zip(rows.chunks_mut(BATCH_MAX));
     let chunks = Mutex::new(chunks.map(|chunk| {
         let mut seed = [0; 32];
         seeds.fill_bytes(&mut seed);
@@ -151,7 +162,7 @@ pub fn prepare(
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    Ok(Prepared { frames, frame_len, rows, first_hops: plan.first_hops })
+    Ok(Prepared { frames, stride, rows, first_hops: plan.first_hops })
 }
 
 /// A recipe with what follows from it.
@@ -230,7 +241,8 @@ impl<'a> Mason<'a> {
     }
 
     fn build(&mut self, frames: &mut [u8], rows: &mut [Expected], mut rng: ChaCha20Rng) {
-        let Recipe { frame, version, .. } = self.plan.recipe;
+        let Recipe { frame, version, noise, .. } = self.plan.recipe;
+        let before = if *noise { HEADER_LEN } else { 0 };
         let drafts: Vec<Draft> = rows.iter().map(|_| self.draft(&mut rng)).collect();
         let requests: Vec<Request<'_>> = drafts
             .iter()
@@ -245,7 +257,8 @@ impl<'a> Mason<'a> {
             })
             .collect();
         let mut packets: Vec<&mut [u8]> = Vec::with_capacity(rows.len());
-        for slot in frames.chunks_exact_mut(frame.frame_len()) {
+        for room in frames.chunks_exact_mut(self.plan.recipe.stride()) {
+            let slot = &mut room[before..before + frame.frame_len()];
             let front = frame.write(slot);
             packets.push(&mut slot[front..]);
         }

@@ -1,9 +1,12 @@
 //! The tester as the last hop: its listener and the connections that packets come back on.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use phix_engine::wire::frame::{FrameParser, Piece};
+use phix_io::noise::{Gathering, Greeting, Heard, Reader};
+
+use super::noise::Speech;
 
 /// Bytes that one read takes at most.
 const READ: usize = 256 * 1024;
@@ -18,6 +21,9 @@ pub struct Home {
     listener: TcpListener,
     connections: Vec<Option<Inbound>>,
     buffer: Box<[u8]>,
+    /// How nodes speak that connect; plainly, if nothing is said.
+    speech: Option<Speech>,
+    gathering: Gathering,
     /// Connections that ended in something other than frames.
     pub(super) malformed: u64,
     /// Connections that were made.
@@ -30,7 +36,19 @@ struct Inbound {
     stream: TcpStream,
     parser: FrameParser,
     partial: Vec<u8>,
+    voice: Voice,
 }
+
+/// How a connection speaks.
+#[derive(Debug)]
+enum Voice {
+    Plain,
+    Greeting(Box<Greeting>),
+    Records(Box<Reader>),
+}
+
+/// What came is not what a node would send.
+struct Malformed;
 
 /// How a look at a connection ended.
 enum Look {
@@ -47,7 +65,21 @@ impl Home {
     pub fn new(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let buffer = vec![0; READ].into();
-        Ok(Self { listener, connections: Vec::new(), buffer, malformed: 0, accepted: 0 })
+        Ok(Self {
+            listener,
+            connections: Vec::new(),
+            buffer,
+            speech: None,
+            gathering: Gathering::default(),
+            malformed: 0,
+            accepted: 0,
+        })
+    }
+
+    /// The same, where the node speaks Noise on its connections.
+    #[must_use]
+    pub fn in_noise(self, speech: Speech) -> Self {
+        Self { speech: Some(speech), ..self }
     }
 
     pub(super) const fn listener(&self) -> &TcpListener {
@@ -69,7 +101,9 @@ impl Home {
         };
         stream.set_nonblocking(true)?;
         self.accepted += 1;
-        let inbound = Inbound { stream, parser: FrameParser::new(), partial: Vec::new() };
+        let answer = self.speech.as_ref().map(Speech::answer);
+        let voice = answer.map_or(Voice::Plain, Voice::Greeting);
+        let inbound = Inbound { stream, parser: FrameParser::new(), partial: Vec::new(), voice };
         let free = self.connections.iter().position(Option::is_none);
         let place = free.unwrap_or(self.connections.len());
         if free.is_none() {
@@ -82,17 +116,25 @@ impl Home {
     /// has ended is closed.
     pub(super) fn read(&mut self, place: usize, packets: impl FnMut(&mut Batch<'_>)) {
         let Some(Some(inbound)) = self.connections.get_mut(place) else { return };
-        match inbound.read(&mut self.buffer, packets) {
+        match inbound.read(&mut self.buffer, &mut self.gathering, packets) {
             Look::Open => return,
             Look::Closed => {}
             Look::Malformed => self.malformed += 1,
+        }
+        if let Voice::Records(reader) = &mut inbound.voice {
+            reader.finish(&mut self.gathering);
         }
         self.connections[place] = None;
     }
 }
 
 impl Inbound {
-    fn read(&mut self, buffer: &mut [u8], mut packets: impl FnMut(&mut Batch<'_>)) -> Look {
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        gathering: &mut Gathering,
+        mut packets: impl FnMut(&mut Batch<'_>),
+    ) -> Look {
         for _ in 0..READS {
             let len = match self.stream.read(buffer) {
                 Ok(0) => return Look::Closed,
@@ -101,10 +143,7 @@ impl Inbound {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return Look::Closed,
             };
-            let (parser, partial) = (&mut self.parser, &mut self.partial);
-            let mut batch = Batch { input: &buffer[..len], parser, partial, failed: false };
-            packets(&mut batch);
-            if batch.failed {
+            if self.take(&mut buffer[..len], gathering, &mut packets).is_err() {
                 return Look::Malformed;
             }
             if len < buffer.len() {
@@ -113,9 +152,51 @@ impl Inbound {
         }
         Look::Open
     }
+
+    /// Takes bytes of the stream, all of them.
+    fn take(
+        &mut self,
+        bytes: &mut [u8],
+        gathering: &mut Gathering,
+        packets: &mut impl FnMut(&mut Batch<'_>),
+    ) -> Result<(), Malformed> {
+        let used = self.greet(bytes)?;
+        let (parser, partial) = (&mut self.parser, &mut self.partial);
+        let mut frames = |input: &[u8]| {
+            let mut batch = Batch { input, parser, partial, failed: false };
+            packets(&mut batch);
+            if batch.failed { Err(Malformed) } else { Ok(input.len()) }
+        };
+        match &mut self.voice {
+            Voice::Plain => frames(bytes).map(drop),
+            Voice::Greeting(_) => Ok(()),
+            Voice::Records(reader) => {
+                let read = reader.push(&mut bytes[used..], gathering, frames);
+                read.map(drop).map_err(|_| Malformed)
+            }
+        }
+    }
+
+    /// Takes bytes of the handshake, if one is under way; says how many.
+    fn greet(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut rest = bytes;
+        while let Voice::Greeting(greeting) = &mut self.voice {
+            let (reply, session) = match greeting.hear(&mut rest).map_err(|_| Malformed)? {
+                Heard::Part => break,
+                Heard::Reply(reply) => (Some(reply), None),
+                Heard::Done(reply, session) => (reply, Some(session)),
+            };
+            // The first bytes on a connection find room in it.
+            reply.map_or(Ok(()), |reply| self.stream.write_all(&reply)).map_err(|_| Malformed)?;
+            if let Some(session) = session {
+                self.voice = Voice::Records(Box::new(Reader::new(session.opener)));
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
 }
 
-/// The packets of one read.
+/// The packets of one read, or of one record in it.
 pub(super) struct Batch<'a> {
     input: &'a [u8],
     parser: &'a mut FrameParser,

@@ -7,9 +7,11 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use phix_engine::units::Time;
 use phix_io::MonotonicClock;
+use phix_io::noise::Sealer;
 
 use super::book::{Book, Expected};
 use super::measure::Distributions;
+use super::noise::{Call, NoiseFault, Speech};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,12 +41,23 @@ pub(super) struct Outbound {
     free: Time,
     /// Why nothing more can be sent.
     broken: Option<io::Error>,
+    voice: Voice,
+}
+
+/// How a connection speaks.
+#[derive(Debug)]
+enum Voice {
+    /// In frames, or in records that are sealed already.
+    Ready,
+    Greeting(Call),
+    /// The handshake is done and the records are not yet made.
+    Known(Box<Sealer>),
 }
 
 /// The frames and the book that a connection sends from, and where it writes down what it did.
 pub(super) struct Desk<'a> {
     pub(super) frames: &'a [u8],
-    pub(super) frame_len: usize,
+    pub(super) stride: usize,
     pub(super) start: Time,
     pub(super) book: &'a mut Book,
     pub(super) measured: &'a mut Distributions,
@@ -80,7 +93,37 @@ impl Outbound {
             blocked: false,
             free: Time::ZERO,
             broken: None,
+            voice: Voice::Ready,
         })
+    }
+
+    /// Begins a handshake with the node.
+    pub(super) fn call(&mut self, speech: &Speech) -> Result<(), NoiseFault> {
+        self.voice = Voice::Greeting(Call::begin(speech, &self.stream)?);
+        Ok(())
+    }
+
+    /// Takes what has come of a handshake. Says whether there is more to come.
+    pub(super) fn greet(&mut self) -> Result<bool, NoiseFault> {
+        let Voice::Greeting(call) = &mut self.voice else { return Ok(false) };
+        let Some(session) = call.go_on(&self.stream)? else { return Ok(true) };
+        self.voice = Voice::Known(Box::new(session.sealer));
+        Ok(false)
+    }
+
+    /// Makes a record of each of its frames, in the order in which they will be sent.
+    pub(super) fn seal(&mut self, frames: &mut [u8], stride: usize) {
+        let Voice::Known(sealer) = &mut self.voice else { return };
+        for &position in &self.queue {
+            let from = position as usize * stride;
+            let sealed = sealer.seal(&mut frames[from..from + stride]);
+            sealed.expect("a connection has more nonces than a load has packets");
+        }
+        self.voice = Voice::Ready;
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The kernel says that there is room again.
@@ -135,7 +178,7 @@ impl Outbound {
         let elapsed = now.since(desk.start);
         let ahead = now < desk.start;
         let rows = desk.book.rows();
-        let len = desk.frame_len;
+        let len = desk.stride;
         let mut slices = ArrayVec::new();
         let mut run: Option<(usize, usize)> = None;
         for &position in self.queue[self.next..].iter().take(FRAMES) {
@@ -166,8 +209,8 @@ impl Outbound {
     fn advance(&mut self, bytes: usize, desk: &mut Desk<'_>) {
         let taken = MonotonicClock.now();
         self.written += bytes;
-        while self.written >= desk.frame_len {
-            self.written -= desk.frame_len;
+        while self.written >= desk.stride {
+            self.written -= desk.stride;
             let position = self.queue[self.next] as usize;
             self.next += 1;
             let Expected { offset, .. } = desk.book.rows()[position];

@@ -7,6 +7,7 @@ use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 
+use crate::allowance::Allowance;
 use crate::handed::{Unfinished, UnfinishedNoise};
 use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
 use crate::patience::{Patience, Progress};
@@ -69,7 +70,8 @@ pub(crate) struct Stream {
     assembler: Assembler,
     progress: Progress,
     /// Counts the connection for its source for as long as the stream lives.
-    _pass: Pass,
+    pass: Pass,
+    allowance: Allowance,
     hearing: Hearing,
     reply: Option<Message>,
 }
@@ -82,6 +84,11 @@ impl Stream {
     /// What must be sent back now, on a connection that begins with a handshake.
     pub(crate) const fn reply(&mut self) -> Option<Message> {
         self.reply.take()
+    }
+
+    /// Until when nothing more is to be read, because its source has brought more than it may.
+    pub(crate) fn rests(&self, now: Time) -> Option<Time> {
+        self.allowance.rests(now)
     }
 
     /// Whether bytes that were used wait for room in the inbox all the same. They are to be fed
@@ -144,7 +151,8 @@ impl Streams {
         };
         self.patience.watch(&progress);
         let assembler = Assembler::default();
-        Some(Stream { assembler, progress, hearing, reply: None, _pass: pass })
+        let allowance = Allowance::new(pass.rate(), now);
+        Some(Stream { assembler, progress, hearing, reply: None, pass, allowance })
     }
 
     /// Feeds a stream; says how many bytes it is done with. Bytes in Noise are decrypted in place.
@@ -161,7 +169,9 @@ impl Streams {
         let used = self.feed(stream, bytes, intake);
         self.held += stream.held();
         let holds = stream.holds();
-        stream.progress.note(intake.counters.received > received, holds, now);
+        let packets = intake.counters.received - received;
+        stream.allowance.note(packets, stream.pass.fellows(), now);
+        stream.progress.note(packets > 0, holds, now);
         self.patience.watch(&stream.progress);
         used
     }
@@ -223,7 +233,8 @@ impl Streams {
             }
         };
         let (assembler, progress) = (Assembler::default(), Progress::new(now));
-        let mut stream = Stream { assembler, progress, hearing, reply: None, _pass: pass };
+        let allowance = Allowance::new(pass.rate(), now);
+        let mut stream = Stream { assembler, progress, hearing, reply: None, pass, allowance };
         let begun = stream.assembler.push(&frame, intake).map_err(|_| End::Malformed);
         self.held += stream.held();
         match begun.and_then(|_| self.push(&mut stream, &mut record, intake, now)) {

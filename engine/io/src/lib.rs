@@ -5,22 +5,26 @@
 //! exist, io_uring and epoll; [`plan()`] says which one this machine gets, and why.
 //!
 //! The parts: `peers` (connections out: backoff, time limits), `inbound` (connections in: frames,
-//! ends), `patience` (their time limits), `sources` (how many each peer may have), `sending` (what
-//! one vectored send still owes), `slab` (connections by generation) are written once for both
-//! links; `epoll` and `uring` are about system calls only. [`crypto`] is
-//! apart from all that: the kernels to hand to the engine.
+//! ends), `patience` (their time limits), `sources` (how many each peer may have), `allowance` (how
+//! many packets each may bring), `sending` (what one vectored send still owes), `slab` (connections
+//! by generation) are written once for both links; `epoll` and `uring` are about system calls only.
+//! `injector` is the way in for packets that begin here, over a [`belt`] to each shard. [`crypto`]
+//! is apart from all that: the kernels to hand to the engine.
 //!
 //! Invariant: `unsafe` occurs in `uring` and `memory`, and for one function of a C library in
 //! [`crypto`], in the files that say so at their head.
 //! Invariant: nothing here logs; what happens to packets and connections is counted.
 #![cfg(target_os = "linux")]
 
+mod allowance;
+pub mod belt;
 mod clock;
 pub mod crypto;
 mod epoll;
 mod error;
 mod handed;
 mod inbound;
+mod injector;
 mod line;
 mod memory;
 pub mod noise;
@@ -44,6 +48,7 @@ mod worker;
 pub use clock::MonotonicClock;
 pub use error::StartError;
 pub use handed::{Handed, Unfinished, UnfinishedNoise};
+pub use injector::{Injector, NotTaken};
 pub use line::Connections;
 pub use memory::{Memory, MemoryError};
 pub use plan::{LinkChoice, LinkKind, LinkPlan, UnknownLink, ZeroCopy, plan, zero_copy};

@@ -106,7 +106,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     /// The longest wait that everyone allows: the shard, the worker, and `others`.
-    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 3]) -> Wait {
+    pub(crate) fn wait(&self, allowed: Wait, others: [Option<Time>; 4]) -> Wait {
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
         let own = if self.completed.is_empty() { until(self.alarm) } else { Wait::No };
         others.into_iter().map(until).fold(allowed.min(own), Wait::min)

@@ -49,7 +49,7 @@ pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters
         wakers: [Waker::new()?].into(),
         shard: 0,
         connections_max: CONNECTIONS_MAX,
-        sources: Sources::new(CONNECTIONS_MAX),
+        sources: Sources::new(CONNECTIONS_MAX, None),
         source: None,
         noise: Noise::default(),
         seed: 1,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use phix_engine::counters::Counters;
 use phix_engine::egress::NextHops;
-use phix_engine::shard::{Config, Delivery, Held, Keys, Seat, Shard, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Held, Keys, Seat, Shard, Sink, Undelivered};
 use phix_engine::units::Time;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -18,6 +18,7 @@ use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::handed::Handed;
+use crate::injector::{Injected, Injector};
 use crate::line::{Line, Parts};
 use crate::memory::prefer_huge_pages;
 use crate::noise::{Noise, NoisePeers};
@@ -63,6 +64,9 @@ pub struct PeerLimits {
     /// Connections in from one source at a time, all shards together. A source is an IPv4 address
     /// or an IPv6 network of 64 bits.
     pub connections: usize,
+    /// Packets that one source brings per second at most, all shards together; what is beyond that
+    /// waits with the sender. Nothing sets no limit.
+    pub packets_per_second: Option<u32>,
     /// Where packets may go.
     pub next_hops: NextHops,
 }
@@ -70,7 +74,7 @@ pub struct PeerLimits {
 impl Default for PeerLimits {
     /// No limit but those of the shards.
     fn default() -> Self {
-        Self { connections: usize::MAX, next_hops: NextHops::Any }
+        Self { connections: usize::MAX, packets_per_second: None, next_hops: NextHops::Any }
     }
 }
 
@@ -87,8 +91,8 @@ pub struct Basis {
 /// How a server ended.
 #[derive(Clone, Debug)]
 pub struct StopReport {
-    /// Everything it ever counted. Nothing is held any more, so `received` is the sum of
-    /// `forwarded`, `delivered` and what was dropped.
+    /// Everything it ever counted. Nothing is held any more, so `received` and `originated` are
+    /// together the sum of `forwarded`, `delivered` and what was dropped.
     pub counters: Counters,
     /// Packets that it had to drop because it ended.
     pub abandoned: usize,
@@ -103,8 +107,8 @@ pub struct StopReport {
 pub struct Refuse;
 
 impl Sink for Refuse {
-    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
-        false
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> Result<(), Undelivered> {
+        Err(Undelivered::Malformed)
     }
 }
 
@@ -112,6 +116,7 @@ impl Sink for Refuse {
 struct Place<S> {
     shard: usize,
     seat: Seat,
+    injected: Injected,
     sink: S,
     cpu: Option<usize>,
 }
@@ -135,6 +140,7 @@ pub struct Server {
     sources: Sources,
     /// One per shard. The shards have descriptors of their own.
     listeners: Vec<OwnedFd>,
+    injector: Injector,
     handles: Vec<Handle>,
 }
 
@@ -147,6 +153,7 @@ struct Plans<S> {
     next_hops: NextHops,
     keys: Keys,
     sink: S,
+    injected: Injected,
     cpu: Option<usize>,
     commands: Receiver<Command>,
     published: Arc<Published>,
@@ -193,17 +200,21 @@ impl Server {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
-        let sources = Sources::new(config.peers.connections);
-        let drain = config.drain;
-        let zero_copy = (zero_copy, zero_copy_words);
-        let mut server = Self { address, plan, zero_copy, drain, sources, listeners, handles };
+        let sources = Sources::new(config.peers.connections, config.peers.packets_per_second);
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Arc<[_]>>>();
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
+        let (injector, injected) = Injector::new(&wakers);
+        let drain = config.drain;
+        let zero_copy = (zero_copy, zero_copy_words);
+        let mut server =
+            Self { address, plan, zero_copy, drain, sources, listeners, injector, handles };
         let seats = Seat::several(config.shard.capacity, config.shards);
-        seats.first().map(|seat| prefer_huge_pages(seat.memory()));
-        for (shard, seat) in seats.into_iter().enumerate() {
+        if let Some(seat) = seats.first() {
+            prefer_huge_pages(seat.memory());
+        }
+        for (shard, (seat, injected)) in seats.into_iter().zip(injected).enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
-            let place = Place { shard, seat, sink: sinks(shard), cpu };
+            let place = Place { shard, seat, injected, sink: sinks(shard), cpu };
             server.start_one(place, &wakers, &config, keys.clone())?;
         }
         Ok(server)
@@ -216,7 +227,7 @@ impl Server {
         config: &ServerConfig,
         keys: Keys,
     ) -> Result<(), StartError> {
-        let Place { shard: index, seat, sink, cpu } = place;
+        let Place { shard: index, seat, injected, sink, cpu } = place;
         let mut shard = config.shard.clone();
         let mut seed = [0; 8];
         for bytes in [&mut shard.seed[..], &mut seed[..]] {
@@ -245,6 +256,7 @@ impl Server {
             next_hops: config.peers.next_hops.clone(),
             keys,
             sink,
+            injected,
             cpu,
             commands: inbox,
             published: Arc::clone(&published),
@@ -364,6 +376,27 @@ impl Server {
         }
     }
 
+    /// Changes what becomes of packets that end here. Packets that were opened before go on as they
+    /// would have.
+    pub fn set_final_hops(&self, final_hops: FinalHops) {
+        for handle in &self.handles {
+            handle.command(Command::FinalHops(final_hops));
+        }
+    }
+
+    /// Changes where packets may go. Those on their way to an address that no longer may be a next
+    /// hop still go there.
+    pub fn set_next_hops(&self, next_hops: &NextHops) {
+        for handle in &self.handles {
+            handle.command(Command::NextHops(next_hops.clone()));
+        }
+    }
+
+    /// The way in for packets that begin at this node.
+    pub fn injector(&self) -> Injector {
+        self.injector.clone()
+    }
+
     /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
     /// drain time is over, drops the rest.
     pub fn stop(self) -> StopReport {
@@ -443,7 +476,8 @@ impl<S: Sink> Plans<S> {
         link: impl FnOnce(Parts) -> io::Result<L>,
         ready: &SyncSender<io::Result<()>>,
     ) -> usize {
-        let Self { parts, seat, shard, next_hops, keys, sink, commands, published, .. } = self;
+        let Self { parts, seat, shard, next_hops, keys, .. } = self;
+        let Self { sink, injected, commands, published, .. } = self;
         let mut shard = Shard::seated(seat, &shard, keys, MonotonicClock.now());
         shard.set_next_hops(next_hops);
         let link = match link(parts) {
@@ -455,7 +489,7 @@ impl<S: Sink> Plans<S> {
         };
         let _ = ready.send(Ok(()));
         let last_publication = Time::ZERO;
-        Worker { link, shard, sink, commands, published, last_publication }.run()
+        Worker { link, shard, sink, injected, commands, published, last_publication }.run()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Where connections in come from, and how many each source may have.
 //!
 //! One register serves all shards of a server, for the system spreads the connections of one peer
-//! over them. It is touched once when a connection comes and once when it goes, never for a packet,
-//! so that a lock does.
+//! over them. It is locked once when a connection comes and once when it goes, never for a packet.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use phix_engine::counters::Counters;
@@ -32,11 +32,14 @@ impl Source {
 #[derive(Debug)]
 struct Register {
     limit: usize,
-    held: Mutex<HashMap<Source, usize>>,
+    /// Packets that each source may bring per second, if there is a limit.
+    rate: Option<u32>,
+    /// Written with the lock held, and read by the connections of the source without it.
+    held: Mutex<HashMap<Source, Arc<AtomicUsize>>>,
 }
 
 impl Register {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Source, Arc<AtomicUsize>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,12 +53,20 @@ pub(crate) struct Sources(Arc<Register>);
 pub(crate) struct Pass {
     register: Arc<Register>,
     address: IpAddr,
+    /// Connections of the source, this one included.
+    fellows: Arc<AtomicUsize>,
 }
 
 impl Sources {
-    /// Lets each source have `limit` connections at a time.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self(Arc::new(Register { limit, held: Mutex::default() }))
+    /// Lets each source have `limit` connections at a time, and bring `rate` packets a second where
+    /// there is a limit to that.
+    pub(crate) fn new(limit: usize, rate: Option<u32>) -> Self {
+        Self(Arc::new(Register { limit, rate, held: Mutex::default() }))
+    }
+
+    /// Packets that each source may bring per second, if there is a limit.
+    pub(crate) fn rate(&self) -> Option<u32> {
+        self.0.rate
     }
 
     /// A place for `connection`, if its source has not as many as it may. Counts it if not.
@@ -75,12 +86,14 @@ impl Sources {
         let Self(register) = self;
         let source = Source::of(address);
         let mut held = register.lock();
-        let count = held.entry(source).or_insert(0);
-        if *count >= register.limit {
+        let fellows = held.get(&source).cloned().unwrap_or_default();
+        let count = fellows.load(Ordering::Relaxed);
+        if count >= register.limit {
             return None;
         }
-        *count += 1;
-        Some(Pass { register: Arc::clone(register), address })
+        fellows.store(count + 1, Ordering::Relaxed);
+        held.insert(source, Arc::clone(&fellows));
+        Some(Pass { register: Arc::clone(register), address, fellows })
     }
 }
 
@@ -89,15 +102,25 @@ impl Pass {
     pub(crate) const fn address(&self) -> IpAddr {
         self.address
     }
+
+    /// Packets that the source may bring per second, if there is a limit.
+    pub(crate) fn rate(&self) -> Option<u32> {
+        self.register.rate
+    }
+
+    /// Connections that share the source's rate.
+    pub(crate) fn fellows(&self) -> usize {
+        self.fellows.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         let source = Source::of(self.address);
         let mut held = self.register.lock();
-        let count = held.get_mut(&source).expect("a source with a pass is in the register");
-        *count -= 1;
-        if *count == 0 {
+        let left = self.fellows.load(Ordering::Relaxed) - 1;
+        self.fellows.store(left, Ordering::Relaxed);
+        if left == 0 {
             held.remove(&source);
         }
     }
@@ -115,20 +138,22 @@ mod tests {
 
     #[test]
     fn a_source_has_its_share_and_gets_it_back() {
-        let sources = Sources::new(2);
+        let sources = Sources::new(2, None);
         let shard = sources.clone();
         let one = sources.place(ip("192.0.2.1")).unwrap();
-        let _two = shard.place(ip("::ffff:192.0.2.1")).unwrap();
+        let two = shard.place(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!((one.fellows(), two.fellows()), (2, 2));
         assert!(sources.place(ip("192.0.2.1")).is_none());
         assert!(sources.place(ip("192.0.2.2")).is_some(), "its neighbour");
         drop(one);
+        assert_eq!(two.fellows(), 1);
         let again = sources.place(ip("192.0.2.1"));
         assert!(again.is_some() && shard.place(ip("192.0.2.1")).is_none());
     }
 
     #[test]
     fn a_network_of_64_bits_is_one_source_and_nobody_is_remembered() {
-        let sources = Sources::new(1);
+        let sources = Sources::new(1, None);
         let pass = sources.place(ip("2001:db8::1")).unwrap();
         assert!(sources.place(ip("2001:db8::ffff:2")).is_none());
         assert!(sources.place(ip("2001:db8:0:1::1")).is_some());
@@ -142,11 +167,11 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, _) = listener.accept().unwrap();
         let mut counters = Counters::default();
-        let pass = Sources::new(1).admit(&connection, &mut counters).unwrap();
+        let pass = Sources::new(1, None).admit(&connection, &mut counters).unwrap();
         assert_eq!(pass.address(), ip("127.0.0.1"));
-        assert!(Sources::new(0).admit(&connection, &mut counters).is_none());
+        assert!(Sources::new(0, None).admit(&connection, &mut counters).is_none());
         assert_eq!((counters.accepted, counters.refused_source), (0, 1));
-        assert!(Sources::new(1).admit(&listener, &mut counters).is_none(), "no other side");
+        assert!(Sources::new(1, None).admit(&listener, &mut counters).is_none(), "no other side");
         assert_eq!((counters.accepted, counters.refused_source), (1, 1));
     }
 }

@@ -8,11 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 use std::{io, mem};
 
-use phix_engine::shard::{Keys, Shard, Sink, Wait, turn};
+use phix_engine::egress::NextHops;
+use phix_engine::shard::{FinalHops, Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
 use crate::handed::Handed;
+use crate::injector::Injected;
 use crate::line::{Close, Line};
 use crate::noise::NoisePeers;
 use crate::published::{Published, ShardView};
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Release(SyncSender<Vec<Handed>>),
     /// Go on with these connections.
     Adopt(Vec<Handed>),
+    FinalHops(FinalHops),
+    NextHops(NextHops),
     /// Accept nothing more, send what is due for this long, then end.
     Stop(Duration),
     /// End now.
@@ -50,6 +54,7 @@ pub(crate) struct Worker<L: Line, S: Sink> {
     pub(crate) link: L,
     pub(crate) shard: Shard,
     pub(crate) sink: S,
+    pub(crate) injected: Injected,
     pub(crate) commands: Receiver<Command>,
     pub(crate) published: Arc<Published>,
     pub(crate) last_publication: Time,
@@ -110,6 +115,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
                         self.link.adopt(one, self.shard.intake())?;
                     }
                 }
+                Ok(Command::FinalHops(final_hops)) => self.shard.set_final_hops(final_hops),
+                Ok(Command::NextHops(next_hops)) => self.shard.set_next_hops(next_hops),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
                 Ok(Command::Kill) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                     return Ok(self.end(Close::Reset));
@@ -120,7 +127,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let now = turn(&mut self.shard, &mut self.link, &mut self.sink, &MonotonicClock)?;
+        let Self { shard, link, sink, injected, .. } = self;
+        let now = turn(shard, link, sink, injected, &MonotonicClock)?;
         self.publish_in_time(now);
         if cfg!(debug_assertions) {
             self.shard.audit(self.link.assembling());
@@ -178,6 +186,8 @@ impl<L: Line, S: Sink> Worker<L, S> {
     fn end(&mut self, how: Close) -> usize {
         // What a turn that failed took in goes before the neighbours' packets, which need room.
         self.shard.ingest(MonotonicClock.now());
+        self.injected.close();
+        while self.shard.originate(MonotonicClock.now(), &mut self.injected) > 0 {}
         self.shard.leave();
         let closed = self.link.close_all(how, self.shard.intake());
         while let Some(completion) = self.link.completed() {

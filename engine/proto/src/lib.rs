@@ -6,4 +6,5 @@
 
 pub mod directory;
 pub mod gateway;
+mod kdf;
 pub mod message;

@@ -1,7 +1,7 @@
 //! A world: nodes, a sender, a network, and one line of time.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Clock, Config, Delivery, FinalHops, Held, Keys, NodeKey};
-use phix_engine::shard::{Seat, Shard, Sink, Wait, turn};
+use phix_engine::shard::{Origin, Seat, Shard, Sink, Source, Undelivered, Wait, turn};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
@@ -19,7 +19,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use crate::link::{Place, SimLink};
 use crate::network::{Faults, Network};
-use crate::traffic::{self, Expected, node_address};
+use crate::traffic::{self, Expected, OwnPacket, node_address};
 
 /// What a world is made of.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub struct WorldConfig {
     /// How many packets someone else sends to the first node, each for an address of its own where
     /// nobody is.
     pub astray: u32,
+    /// How many packets the nodes' own clients hand to them, which begin their way there.
+    pub own: u32,
     /// Within which time they are sent, evenly at random.
     pub within: Span,
     /// Longest delay that a header asks of a hop.
@@ -89,16 +91,43 @@ struct Ledger {
 }
 
 impl Sink for Ledger {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let message = final_message(delivery.payload);
-        let Some(number) = message.and_then(|message| message.try_into().ok()) else {
-            return false;
-        };
+        let number = message.and_then(|message| message.try_into().ok());
+        let number = number.ok_or(Undelivered::Malformed)?;
         let number = u32::from_be_bytes(number);
         let arrived = Arrived { number, node: self.node, at: delivery.arrived };
         self.arrived.borrow_mut().push(arrived);
-        true
+        Ok(())
     }
+}
+
+/// What the clients of one shard hand to it, in the order of time.
+#[derive(Debug)]
+struct Clients {
+    network: Rc<RefCell<Network>>,
+    packets: VecDeque<(Time, OwnPacket)>,
+    taken: Option<OwnPacket>,
+}
+
+impl Clients {
+    fn next_at(&self) -> Option<Time> {
+        self.packets.front().map(|&(at, _)| at)
+    }
+}
+
+impl Source for Clients {
+    fn next(&mut self) -> Option<Origin<'_>> {
+        let now = self.network.borrow().now;
+        self.taken = self.packets.pop_front_if(|(at, _)| *at <= now).map(|(_, packet)| packet);
+        self.taken.as_ref().map(OwnPacket::origin)
+    }
+
+    fn rest(&mut self) -> bool {
+        self.next_at().is_none_or(|at| at > self.network.borrow().now)
+    }
+
+    fn rise(&mut self) {}
 }
 
 #[derive(Debug)]
@@ -106,6 +135,7 @@ struct SimShard {
     shard: Shard,
     link: SimLink,
     sink: Ledger,
+    clients: Clients,
 }
 
 /// Nodes and a sender in virtual time.
@@ -137,10 +167,13 @@ impl World {
                 let place = Place { shard: all.len(), per_node: config.shards };
                 let link = SimLink::new(place, Rc::clone(&network), Rc::clone(&directory));
                 let sink = Ledger { node, arrived: Rc::clone(&arrived) };
-                all.push(SimShard { shard, link, sink });
+                let (network, packets) = (Rc::clone(&network), VecDeque::new());
+                let clients = Clients { network, packets, taken: None };
+                all.push(SimShard { shard, link, sink, clients });
             }
         }
-        let expected = send_all(&config, &secrets, &mut random, &mut network.borrow_mut());
+        let mut expected = send_all(&config, &secrets, &mut random, &mut network.borrow_mut());
+        hand_over(&config, &secrets, &mut random, &mut all, &mut expected);
         let trace = blake3::Hasher::new();
         Self { network, shards: all, arrived, expected, trace, turns: 0 }
     }
@@ -176,7 +209,8 @@ impl World {
         let now = network.now;
         let own = self.shards.iter().enumerate().filter_map(|(index, one)| {
             let unread = if one.link.has_unread() { Wait::No } else { Wait::Forever };
-            match one.shard.deadline().min(unread) {
+            let own = one.clients.next_at().map_or(Wait::Forever, Wait::Until);
+            match one.shard.deadline().min(unread).min(own) {
                 Wait::No => Some((now, index)),
                 Wait::Until(time) => Some((time.max(now), index)),
                 Wait::Forever => None,
@@ -190,9 +224,9 @@ impl World {
     }
 
     fn turn(&mut self, index: usize) {
-        let SimShard { shard, link, sink } = &mut self.shards[index];
+        let SimShard { shard, link, sink, clients } = &mut self.shards[index];
         let clock = SimClock(Rc::clone(&self.network));
-        let Ok(_) = turn(shard, link, sink, &clock);
+        let Ok(_) = turn(shard, link, sink, clients, &clock);
         shard.audit(phix_engine::shard::Link::assembling(link));
         self.turns += 1;
         let held = shard.held();
@@ -242,6 +276,38 @@ fn shards(config: &WorldConfig, secret: [u8; 32], random: &mut ChaCha8Rng) -> Ve
     seated.collect()
 }
 
+fn public_keys(secrets: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    secrets.iter().map(|&secret| NodeSecret::from_bytes(secret).public()).collect()
+}
+
+/// Times between zero and `within`, in order.
+fn times(random: &mut ChaCha8Rng, count: u32, within: Span) -> Vec<u64> {
+    let mut times: Vec<u64> =
+        (0..count).map(|_| random.random_range(0..=within.as_nanos())).collect();
+    times.sort_unstable();
+    times
+}
+
+/// Gives the shards what their clients will hand to them: the packets after those of the sender,
+/// each to a shard drawn at random.
+fn hand_over(
+    config: &WorldConfig,
+    secrets: &[[u8; 32]],
+    random: &mut ChaCha8Rng,
+    shards: &mut [SimShard],
+    expected: &mut Vec<Expected>,
+) {
+    let keys = public_keys(secrets);
+    for nanos in times(random, config.own, config.within) {
+        let sent = Time::from_nanos(nanos);
+        let number = expected.len() as u32;
+        let (packet, what) = traffic::own(random, &keys, number, sent, config.delay_max);
+        let shard = random.random_range(0..shards.len());
+        shards[shard].clients.packets.push_back((sent, packet));
+        expected.push(what);
+    }
+}
+
 /// Puts every packet of the sender on its way: one connection to each node, to its first shard,
 /// never broken.
 fn send_all(
@@ -250,12 +316,9 @@ fn send_all(
     random: &mut ChaCha8Rng,
     network: &mut Network,
 ) -> Vec<Expected> {
-    let keys: Vec<[u8; 32]> =
-        secrets.iter().map(|&secret| NodeSecret::from_bytes(secret).public()).collect();
+    let keys = public_keys(secrets);
     let connections: Vec<u64> = secrets.iter().map(|_| network.number()).collect();
-    let mut times: Vec<u64> =
-        (0..config.packets).map(|_| random.random_range(0..=config.within.as_nanos())).collect();
-    times.sort_unstable();
+    let times = times(random, config.packets, config.within);
     let mut expected = Vec::with_capacity(times.len());
     for (number, nanos) in times.into_iter().enumerate() {
         let sent = Time::from_nanos(nanos);

@@ -14,6 +14,7 @@ fn config(seed: u64, faults: Faults) -> WorldConfig {
         shards: 1,
         packets: 300,
         astray: 0,
+        own: 0,
         within: Span::from_millis(2_000),
         delay_max: Span::from_millis(200),
         slots: [200, 300],
@@ -133,4 +134,25 @@ fn the_same_seed_gives_the_same_world() {
     assert_eq!(one.hash, again.hash);
     assert_eq!(one.arrived, again.arrived);
     assert_ne!(one.hash, other.hash);
+}
+
+#[test]
+fn what_begins_at_a_node_is_accounted_for_as_what_arrives_there() {
+    for (seed, faults) in [(31, Faults::NONE), (32, Faults::MANY), (33, Faults::MANY)] {
+        for shards in [1, 3] {
+            let outcome =
+                World::new(WorldConfig { own: 200, shards, ..config(seed, faults) }).run();
+            let sum = |count: fn(&Counters) -> u64| outcome.counters.iter().map(count).sum::<u64>();
+            assert_eq!(sum(|counters| counters.originated), 200);
+            assert!(arrivals(&outcome).values().all(|&times| times == 1), "seed {seed}");
+            assert!(outcome.held.iter().all(|held| held.total() == 0), "seed {seed}");
+            let lost = (outcome.expected.len() - outcome.arrived.len()) as u64;
+            assert_eq!(lost, sum(Counters::dropped_total), "seed {seed}");
+            assert_eq!(
+                lost > 0,
+                seed > 31,
+                "seed {seed}: faults lose packets and nothing else does"
+            );
+        }
+    }
 }

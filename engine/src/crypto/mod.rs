@@ -27,9 +27,10 @@ use zeroize::zeroize_bytes;
 use self::ctr::HeaderStream;
 use self::kdf::{Expand, HeaderMacs, PayloadKeys};
 use self::lioness::Lioness;
-use self::x25519::X25519;
+use self::x25519::{Again, Multiples, X25519};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::{Aes, Avx2, Avx512, Sha, Vaes};
+use crate::limits::BATCH_MAX;
 
 pub use self::kdf::HopKeys;
 
@@ -49,6 +50,9 @@ pub struct Kernels {
     /// Scalar multiplication of lanes that would have such a go to themselves, if the shell brought
     /// one with [`Kernels::with_lone_x25519`].
     pub lone_x25519: Option<X25519>,
+    /// Scalar multiplication of points that are multiplied more than once, if the tier has a faster
+    /// way. Callers have [`Kernels::prepare`] and [`Kernels::multiply_again`].
+    pub again: Option<Again>,
     /// Everything that a hop derives from the shared secret.
     pub expand: Expand,
     /// The LIONESS key of packets whose version carries a seed.
@@ -91,6 +95,48 @@ impl Kernels {
         (self.x25519)(&scalars[..vectors], &points[..vectors], out);
         single(&scalars[vectors..], &points[vectors..], rest);
     }
+
+    /// Takes points that will be multiplied more than once.
+    ///
+    /// # Panics
+    /// If there are more than [`BATCH_MAX`].
+    pub fn prepare(&self, points: impl ExactSizeIterator<Item = [u8; 32]>, all: &mut Multiples) {
+        all.set(points);
+        if let Some(again) = self.again {
+            (again.prepare)(all);
+        }
+    }
+
+    /// `out[i] = clamp(scalars[i]) * points[i]` for those i that are `wanted`, in ascending order;
+    /// other rows of `out` may be written too.
+    ///
+    /// # Panics
+    /// If `scalars` or `out` have not as many rows as there are points.
+    pub fn multiply_again(
+        &self,
+        scalars: &[[u8; 32]],
+        wanted: &[usize],
+        points: &Multiples,
+        out: &mut [[u8; 32]],
+    ) {
+        assert!(scalars.len() == points.points().len() && out.len() == scalars.len());
+        let set = |i: &usize| 1 << *i;
+        if let Some(again) = self.again {
+            let fast = wanted.iter().map(set).fold(0, |all, bit: u64| all | bit) & !points.plain();
+            (again.multiply)(scalars, fast, points, out);
+        }
+        let rest: ArrayVec<usize, BATCH_MAX> =
+            wanted.iter().copied().filter(|i| points.plain() & set(i) != 0).collect();
+        let gather = |rows: &[[u8; 32]]| -> ArrayVec<[u8; 32], BATCH_MAX> {
+            rest.iter().map(|&i| rows[i]).collect()
+        };
+        let (mut few, their) = (gather(scalars), gather(points.points()));
+        let mut products = few.clone();
+        self.multiply(&few, &their, &mut products);
+        rest.iter().zip(&products).for_each(|(&i, product)| out[i] = *product);
+        wipe(&mut few);
+        wipe(&mut products);
+    }
 }
 
 /// The tier that runs on every CPU, and the reference for all others.
@@ -99,6 +145,7 @@ pub const PORTABLE: Kernels = Kernels {
     x25519: x25519::portable::x25519,
     x25519_lanes: 1,
     lone_x25519: None,
+    again: None,
     expand: kdf::portable::expand,
     payload_keys: kdf::portable::payload_keys,
     header_macs: kdf::portable::header_macs,
@@ -142,6 +189,7 @@ pub fn avx512() -> Option<Kernels> {
         name: "avx512",
         x25519: x25519::avx512::kernel(proof),
         x25519_lanes: x25519::avx512::LANES,
+        again: Some(x25519::avx512::again(proof)),
         expand: kdf::avx512::expand,
         payload_keys: kdf::avx512::payload_keys,
         header_macs: kdf::avx512::header_macs,

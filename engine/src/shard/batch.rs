@@ -1,9 +1,11 @@
 //! A batch on its way: open, replay check, strip, and into the wheel.
 
+use core::net::SocketAddr;
+
 use arrayvec::ArrayVec;
 
 use super::keys::Candidates;
-use super::{Delivery, FinalHops, NodeKey, Ready, Shard, Sink};
+use super::{Delivery, FinalHops, NodeKey, Ready, Shard, Sink, Undelivered};
 use crate::counters::DropReason;
 use crate::egress::PeerId;
 use crate::limits::{BATCH_MAX, DELAY_MAX};
@@ -25,9 +27,8 @@ enum Fate {
 type PerPacket<T> = ArrayVec<T, BATCH_MAX>;
 
 impl Shard {
-    /// Takes the oldest packets that are ready, at most a batch, all the way to the wheel.
-    pub(super) fn run_batch(&mut self, now: Time, sink: &mut impl Sink) {
-        let count = self.ready.len().min(self.batch);
+    /// Takes the `count` oldest packets that are ready, at most a batch, all the way to the wheel.
+    pub(super) fn run_batch(&mut self, count: usize, now: Time, sink: &mut impl Sink) {
         let mut batch: PerPacket<Ready> = ArrayVec::new();
         for ready in self.ready.drain(..count) {
             if self.keys.candidates(ready.arrival.rotation).is_some() {
@@ -124,13 +125,18 @@ impl Shard {
                     destination: &destination,
                     identifier: &identifier,
                     payload: &self.pool.packet(&slot)[HEADER..],
+                    rotation: ready.arrival.rotation,
                     arrived: ready.at,
                 });
-                if delivered {
-                    self.counters.delivered += 1;
-                    self.pool.give_back(slot);
-                } else {
-                    self.drop_slot(slot, DropReason::PayloadMalformed);
+                match delivered {
+                    Ok(()) => {
+                        self.counters.delivered += 1;
+                        self.pool.give_back(slot);
+                    }
+                    Err(Undelivered::Malformed) => {
+                        self.drop_slot(slot, DropReason::PayloadMalformed);
+                    }
+                    Err(Undelivered::NoRoom) => self.drop_slot(slot, DropReason::DeliveryFull),
                 }
             }
         }
@@ -196,9 +202,17 @@ fn clamp(delay: Span, clamped: &mut u64) -> Span {
 
 fn next_peer(
     next_hop: &[u8; 32],
-    expect: impl FnOnce(core::net::SocketAddr) -> Result<PeerId, DropReason>,
+    expect: impl FnOnce(SocketAddr) -> Result<PeerId, DropReason>,
 ) -> Result<PeerId, DropReason> {
     let to = address::parse(next_hop).ok_or(DropReason::NextHopMalformed)?;
+    peer_at(to, expect)
+}
+
+/// The peer at an address, under the one name that it has.
+pub(super) fn peer_at(
+    to: SocketAddr,
+    expect: impl FnOnce(SocketAddr) -> Result<PeerId, DropReason>,
+) -> Result<PeerId, DropReason> {
     let to = address::canonical(to);
     if !address::routable(&to) {
         return Err(DropReason::NextHopRefused);

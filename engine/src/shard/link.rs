@@ -13,6 +13,7 @@ use crate::limits::SEND_MAX;
 use crate::pool::{Pool, Slot};
 use crate::replay::{Mark, ReplayFilter};
 use crate::units::Time;
+use crate::wire::frame::KeyRotation;
 
 /// How long a link may wait for something to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,15 +101,29 @@ pub struct Delivery<'a> {
     pub identifier: &'a [u8; 16],
     /// The decrypted payload: zeros, message, end mark, zeros (see `sphinx::final_message`).
     pub payload: &'a [u8],
+    /// The key rotation that the packet's frame named, for packets that go out in answer to it.
+    pub rotation: KeyRotation,
     /// When the packet arrived here.
     pub arrived: Time,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// It is none that this role serves.
+    Malformed,
+    /// There is no room for it at present.
+    NoRoom,
 }
 
 /// What a shard hands out besides packets: the messages that end at this node, and what must
 /// outlive it.
 pub trait Sink {
-    /// Takes a message; says whether it was one that this role serves.
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool;
+    /// Takes a message. It must not wait.
+    ///
+    /// # Errors
+    /// If it is not taken; the packet is dropped and counted then.
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered>;
 
     /// Takes the marks that accepted packets left in `filter`, once per batch and key; says whether
     /// they will be saved. It must not wait. Who saves nothing has nothing to do.
@@ -116,6 +131,48 @@ pub trait Sink {
         let _ = (filter, marks);
         true
     }
+}
+
+/// A packet that begins its way at this node: whole, as its first hop is to receive it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Its first hop.
+    pub next_hop: SocketAddr,
+    /// The key rotation that it was built for.
+    pub rotation: KeyRotation,
+    /// Its bytes, of one of the five sizes.
+    pub packet: &'a [u8],
+}
+
+/// Where packets come from that begin their way at this node.
+///
+/// A shard takes them in every turn, at most [`ORIGINATE_MAX`](crate::limits::ORIGINATE_MAX), and
+/// says before it waits that it is going to: whoever brings a packet from then on has to wake it.
+pub trait Source {
+    /// The oldest packet, if there is one. It is taken: the next call gives the next.
+    fn next(&mut self) -> Option<Origin<'_>>;
+
+    /// The shard is going to wait. False if packets are there: then it must not.
+    fn rest(&mut self) -> bool;
+
+    /// The shard waits no longer.
+    fn rise(&mut self);
+}
+
+/// The source of a node that only passes on what others send.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSource;
+
+impl Source for NoSource {
+    fn next(&mut self) -> Option<Origin<'_>> {
+        None
+    }
+
+    fn rest(&mut self) -> bool {
+        true
+    }
+
+    fn rise(&mut self) {}
 }
 
 /// The clock of the shell that drives a shard.

@@ -1,21 +1,23 @@
-//! The shard: one core's share of a node, behind six verbs.
+//! The shard: one core's share of a node, behind seven verbs.
 //!
-//! `ingest` takes what arrived, `share` leaves packets with neighbours that have time, `step` opens
-//! and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
+//! `ingest` takes what arrived, `originate` what begins its way here, `share` leaves packets with
+//! neighbours that have time, `step` opens and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
 //! back, `deadline` says when to come again. A shell calls them in that order, once a turn
 //! ([`turn`]).
 //!
-//! Batching conserves work: a full batch runs at once, a partial one as soon as a turn brings
-//! nothing new. One batch runs per turn, so that the wheel is never kept waiting for longer than a
+//! A full batch runs at once, a partial one as soon as a turn brings nothing new, save for packets
+//! that would have a vector of the kernels to themselves: under load these wait a moment. One batch runs per turn, so that the wheel is never kept waiting for longer than a
 //! batch takes.
 //!
 //! Invariant: every slot of the pool is free, half-filled by the link, ready, in the wheel, queued
 //! or in flight, and `Shard::held` counts them.
 
 mod batch;
+mod filling;
 mod keys;
 mod link;
 mod neighbours;
+mod originate;
 mod turn;
 
 use alloc::boxed::Box;
@@ -37,8 +39,11 @@ use crate::units::Time;
 use crate::wheel::Wheel;
 use crate::wire::frame::FrameVersion;
 
+use filling::Filling;
 pub use keys::{Keys, NodeKey};
-pub use link::{Clock, Completion, Delivery, Link, Outgoing, Sink, Wait};
+pub use link::{
+    Clock, Completion, Delivery, Link, NoSource, Origin, Outgoing, Sink, Source, Undelivered, Wait,
+};
 use neighbours::Neighbours;
 pub use neighbours::Seat;
 pub use turn::turn;
@@ -83,6 +88,7 @@ pub struct Shard {
     inbox: Inbox,
     ready: VecDeque<Ready>,
     brought_new: bool,
+    filling: Filling,
     peeler: Peeler,
     keys: Keys,
     wheel: Wheel,
@@ -143,6 +149,7 @@ impl Shard {
             inbox: Inbox::default(),
             ready: VecDeque::with_capacity(READY_MAX + HANDOVER_MAX),
             brought_new: false,
+            filling: Filling::new(config.kernels.x25519_lanes, start),
             peeler: Peeler::new(config.kernels),
             keys,
             wheel: Wheel::new(capacity, start),
@@ -171,20 +178,32 @@ impl Shard {
     pub fn ingest(&mut self, now: Time) {
         assert!(self.inbox.len() <= self.room(), "a link puts in what the inbox has room for");
         self.brought_new = !self.inbox.is_empty();
+        let before = self.ready.len();
         self.ready.extend(self.inbox.drain().map(|arrival| Ready { arrival, at: now }));
         self.take_over();
+        self.filling.note(self.ready.len() - before, now);
     }
 
-    /// Runs a batch if it is full, or if nothing new came; says whether one ran, which takes time.
+    /// Runs a batch if it is full, or if nothing new came and what is ready need not wait for
+    /// more; says whether one ran, which takes time.
     pub fn step(&mut self, now: Time, sink: &mut impl Sink) -> bool {
-        let due = self.ready.len() >= self.batch || (!self.brought_new && !self.ready.is_empty());
-        if due {
+        let count = self.due(now);
+        if count > 0 {
             // A deadline reaches as far as the wheel does from its last turn, and a shard that had
             // nothing to do did not turn it.
             self.turn_wheel(now);
-            self.run_batch(now, sink);
+            self.run_batch(count, now, sink);
         }
-        due
+        count > 0
+    }
+
+    /// How many packets are to be opened now.
+    fn due(&mut self, now: Time) -> usize {
+        let Self { ready, filling, .. } = self;
+        if ready.len() >= self.batch {
+            return self.batch;
+        }
+        if self.brought_new { 0 } else { filling.part(ready.len(), now, |nth| ready[nth].at) }
     }
 
     /// Turns the wheel to `now`, lets go of what has waited too long for its next hop, and hands
@@ -228,17 +247,23 @@ impl Shard {
     /// When the shard must be stepped again at the latest.
     pub fn deadline(&self) -> Wait {
         let left = self.neighbours.as_ref().is_some_and(Neighbours::have_left_something);
-        if left || self.cut_short || !self.ready.is_empty() {
+        let waits = self.filling.waits();
+        if left || self.cut_short || (!self.ready.is_empty() && waits.is_none()) {
             return Wait::No;
         }
         let until = |time: Option<Time>| time.map_or(Wait::Forever, Wait::Until);
-        until(self.wheel.next_deadline()).min(until(self.egress.next_expiry()))
+        until(waits).min(until(self.wheel.next_deadline())).min(until(self.egress.next_expiry()))
     }
 
     /// Changes the keys. Packets whose batch has not run yet are opened with these, too, so that
     /// the old key should stay among them, as the secondary one, while packets for it may come.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
+    }
+
+    /// Changes what becomes of packets that end here, from the next batch on.
+    pub fn set_final_hops(&mut self, final_hops: FinalHops) {
+        self.final_hops = final_hops;
     }
 
     /// Changes which addresses may be next hops; at first all may.
@@ -309,7 +334,7 @@ impl Shard {
         assert_eq!(lent, held + assembling, "slots lent out and slots accounted for");
         let c = &self.counters;
         let ended = c.forwarded + c.delivered + c.dropped_total() + c.handed_over;
-        let came = c.received + c.taken_over;
+        let came = c.received + c.taken_over + c.originated;
         assert_eq!(came, ended + held as u64, "packets received and accounted for");
     }
 

@@ -14,7 +14,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Link, Ready, Shard, Wait};
+use super::{Link, Ready, Shard, Source, Wait};
 use crate::berth::{Berth, Claim, Note};
 use crate::counters::DropReason;
 use crate::intake::Arrival;
@@ -99,9 +99,13 @@ impl Drop for Neighbours {
 }
 
 impl Shard {
-    /// What the link may wait for, told to the neighbours as well. [`Shard::rise`] ends it.
-    pub(super) fn rest(&mut self) -> Wait {
-        let wait = self.deadline();
+    /// What the link may wait for, told to the source and to the neighbours as well.
+    /// [`Shard::rise`] ends it.
+    pub(super) fn rest(&mut self, source: &mut impl Source) -> Wait {
+        let mut wait = self.deadline();
+        if wait != Wait::No && !source.rest() {
+            wait = Wait::No;
+        }
         let has_room = self.has_room();
         let Some(neighbours) = &mut self.neighbours else { return wait };
         if wait != Wait::No {
@@ -112,7 +116,8 @@ impl Shard {
     }
 
     /// The link has come back.
-    pub(super) fn rise(&mut self) {
+    pub(super) fn rise(&mut self, source: &mut impl Source) {
+        source.rise();
         if let Some(neighbours) = &mut self.neighbours
             && neighbours.asleep
         {

@@ -1,6 +1,6 @@
 //! One turn of a shard: the function that is the same for every link and every clock.
 
-use super::{Clock, Link, Shard, Sink};
+use super::{Clock, Link, Shard, Sink, Source};
 use crate::units::Time;
 
 /// Receives, reads the clock, and moves every packet as far as it can go now. Says what time it
@@ -15,19 +15,21 @@ use crate::units::Time;
 ///
 /// # Errors
 /// If the link is broken as a whole. The shard stays consistent and can be drained.
-pub fn turn<L: Link, S: Sink, C: Clock>(
+pub fn turn<L: Link>(
     shard: &mut Shard,
     link: &mut L,
-    sink: &mut S,
-    clock: &C,
+    sink: &mut impl Sink,
+    source: &mut impl Source,
+    clock: &impl Clock,
 ) -> Result<Time, L::Error> {
-    let wait = shard.rest();
+    let wait = shard.rest(source);
     let received = link.receive(shard.intake(), wait);
-    shard.rise();
+    shard.rise(source);
     received?;
     let now = clock.now();
     reclaim(shard, link);
     shard.ingest(now);
+    shard.originate(now, source);
     shard.share(link);
     let now = if shard.step(now, sink) { clock.now() } else { now };
     shard.depart(now, link);

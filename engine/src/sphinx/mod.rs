@@ -28,6 +28,7 @@ use core::fmt;
 use arrayvec::ArrayVec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::crypto::x25519::Multiples;
 use crate::crypto::{HopKeys, Kernels, PAYLOAD_KEY, wipe};
 use crate::limits::BATCH_MAX;
 use crate::secret::NodeSecret;
@@ -100,6 +101,8 @@ pub enum Rejected {
 pub struct Peeler {
     kernels: Kernels,
     scratch: Box<Scratch>,
+    /// The alphas of the last `open`, which multiplies them once and `strip` again.
+    alphas: Multiples,
     /// What the last `open` found, by lane.
     results: Vec<Result<Opened, Rejected>>,
     /// Whether the keys of the last `open` are still there for `strip`.
@@ -110,7 +113,8 @@ impl Peeler {
     /// A peeler that computes with `kernels`.
     pub fn new(kernels: Kernels) -> Self {
         let scratch = Box::new(Scratch::empty());
-        Self { kernels, scratch, results: Vec::with_capacity(BATCH_MAX), armed: false }
+        let results = Vec::with_capacity(BATCH_MAX);
+        Self { kernels, scratch, alphas: Multiples::new(), results, armed: false }
     }
 
     /// What the last [`Peeler::open`] found, by lane.
@@ -118,9 +122,11 @@ impl Peeler {
         &self.results
     }
 
-    /// Wipes the keys that the last `open` left for `strip`.
+    /// Wipes the keys that the last `open` left for `strip`, if it is not done.
     fn disarm(&mut self) {
-        self.scratch.kept[..self.results.len()].iter_mut().for_each(Zeroize::zeroize);
+        if self.armed {
+            self.scratch.kept[..self.results.len()].iter_mut().for_each(Zeroize::zeroize);
+        }
         self.armed = false;
     }
 }
@@ -138,7 +144,6 @@ impl fmt::Debug for Peeler {
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct Scratch {
     scalars: [[u8; 32]; BATCH_MAX],
-    points: [[u8; 32]; BATCH_MAX],
     products: [[u8; 32]; BATCH_MAX],
     derived: [HopKeys; BATCH_MAX],
     short_keys: [[u8; K]; BATCH_MAX],
@@ -152,7 +157,6 @@ impl Scratch {
     fn empty() -> Self {
         Self {
             scalars: [[0; 32]; BATCH_MAX],
-            points: [[0; 32]; BATCH_MAX],
             products: [[0; 32]; BATCH_MAX],
             derived: [const { HopKeys::empty() }; BATCH_MAX],
             short_keys: [[0; K]; BATCH_MAX],
@@ -163,16 +167,24 @@ impl Scratch {
         }
     }
 
-    /// Wipes the first `lanes` rows of everything but `kept`.
-    fn wipe_rows(&mut self, lanes: usize) {
-        wipe(&mut self.scalars[..lanes]);
-        wipe(&mut self.points[..lanes]);
-        wipe(&mut self.products[..lanes]);
+    /// Wipes the first `lanes` rows of what `open` fills, but for `kept`.
+    fn wipe_opened(&mut self, lanes: usize) {
+        self.wipe_shared(lanes);
         self.derived[..lanes].iter_mut().for_each(Zeroize::zeroize);
-        wipe(&mut self.short_keys[..lanes]);
         wipe(&mut self.macs[..lanes]);
         wipe(&mut self.blocks[..lanes]);
+    }
+
+    /// Wipes the first `lanes` rows of what `strip` fills.
+    fn wipe_stripped(&mut self, lanes: usize) {
+        self.wipe_shared(lanes);
         wipe(&mut self.payload_keys[..lanes]);
+    }
+
+    fn wipe_shared(&mut self, lanes: usize) {
+        wipe(&mut self.scalars[..lanes]);
+        wipe(&mut self.products[..lanes]);
+        wipe(&mut self.short_keys[..lanes]);
     }
 }
 

@@ -48,6 +48,7 @@ impl Peeler {
         self.results.clear();
         self.results.resize(packets.len(), Err(Rejected::Mac));
 
+        self.kernels.prepare(packets.iter().map(|packet| alpha(packet)), &mut self.alphas);
         let all: Lanes = (0..packets.len()).collect();
         let (mut fitting, failed) = self.agree(packets, &all, |lane| keys[lane].first);
         let retry: Lanes = failed.into_iter().filter(|&i| keys[i].second.is_some()).collect();
@@ -57,7 +58,7 @@ impl Peeler {
         let firsts = fitting.len();
         fitting.extend(rescued);
         self.decrypt_headers(packets, &fitting, firsts);
-        self.scratch.wipe_rows(packets.len());
+        self.scratch.wipe_opened(packets.len());
         self.armed = true;
         &self.results
     }
@@ -71,13 +72,17 @@ impl Peeler {
         key: impl Fn(usize) -> &'k NodeSecret,
     ) -> (Lanes, Lanes) {
         let (scratch, count) = (&mut *self.scratch, lanes.len());
-        for (row, &lane) in lanes.iter().enumerate() {
-            scratch.scalars[row] = *key(lane).as_bytes();
-            scratch.points[row].copy_from_slice(&packets[lane][ALPHA]);
+        for &lane in lanes {
+            scratch.scalars[lane] = *key(lane).as_bytes();
         }
-        let products = &mut scratch.products[..count];
-        self.kernels.multiply(&scratch.scalars[..count], &scratch.points[..count], products);
-        (self.kernels.expand)(products, &mut scratch.derived[..count]);
+        let products = &mut scratch.products[..packets.len()];
+        let scalars = &scratch.scalars[..packets.len()];
+        self.kernels.multiply_again(scalars, lanes, &self.alphas, products);
+        for (row, &lane) in lanes.iter().enumerate() {
+            // Rows are no later than their lanes, which are in ascending order.
+            products[row] = products[lane];
+        }
+        (self.kernels.expand)(&products[..count], &mut scratch.derived[..count]);
 
         let derived = &scratch.derived[..count];
         for (short, keys) in scratch.short_keys.iter_mut().zip(derived) {
@@ -126,6 +131,10 @@ impl Peeler {
             }
         }
     }
+}
+
+fn alpha(packet: &[u8]) -> [u8; ALPHA.end] {
+    *packet[ALPHA].first_chunk().expect("alpha has this length")
 }
 
 pub(super) fn beta(packet: &[u8]) -> &[u8; BETA_LEN] {

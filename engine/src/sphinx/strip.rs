@@ -24,7 +24,7 @@ impl Peeler {
 
         self.blind(packets, keep);
         self.decrypt_payloads(packets, keep);
-        self.scratch.wipe_rows(packets.len());
+        self.scratch.wipe_stripped(packets.len());
         self.disarm();
     }
 
@@ -35,15 +35,15 @@ impl Peeler {
                 && matches!(self.results[lane], Ok(Opened { route: Route::Forward { .. }, .. }))
         };
         let lanes: Lanes = (0..packets.len()).filter(goes_on).collect();
-        let (scratch, count) = (&mut *self.scratch, lanes.len());
-        for (row, &lane) in lanes.iter().enumerate() {
-            scratch.scalars[row] = *scratch.kept[lane].blinding();
-            scratch.points[row].copy_from_slice(&packets[lane][ALPHA]);
+        let scratch = &mut *self.scratch;
+        for &lane in &lanes {
+            scratch.scalars[lane] = *scratch.kept[lane].blinding();
         }
-        let products = &mut scratch.products[..count];
-        self.kernels.multiply(&scratch.scalars[..count], &scratch.points[..count], products);
-        for (&lane, alpha) in lanes.iter().zip(&*products) {
-            packets[lane][ALPHA].copy_from_slice(alpha);
+        let products = &mut scratch.products[..packets.len()];
+        let scalars = &scratch.scalars[..packets.len()];
+        self.kernels.multiply_again(scalars, &lanes, &self.alphas, products);
+        for lane in lanes {
+            packets[lane][ALPHA].copy_from_slice(&products[lane]);
         }
     }
 

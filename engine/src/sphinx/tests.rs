@@ -17,7 +17,6 @@ use crate::wire::geometry::PacketSize;
 fn working_rows(scratch: &Scratch) -> Vec<u8> {
     let mut bytes: Vec<u8> = Vec::new();
     bytes.extend(scratch.scalars.as_flattened());
-    bytes.extend(scratch.points.as_flattened());
     bytes.extend(scratch.products.as_flattened());
     scratch.derived.iter().for_each(|keys| bytes.extend(keys.as_bytes()));
     bytes.extend(scratch.short_keys.as_flattened());

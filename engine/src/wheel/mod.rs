@@ -128,6 +128,11 @@ impl Wheel {
         self.len == 0
     }
 
+    /// Takes note that a packet which never waits here was due at `deadline`, for whoever measures.
+    pub fn note(&mut self, slot: &Slot, deadline: Time) {
+        self.links[slot.index()].deadline = deadline;
+    }
+
     /// Keeps `slot` until `deadline`. A deadline before the tick of the last turn counts as that
     /// tick: the slot leaves in the next turn. A deadline further ahead than the wheel reaches
     /// becomes the last that it reaches: 17.1 s after the last turn, or after the earliest tick of

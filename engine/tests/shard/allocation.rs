@@ -7,7 +7,9 @@ use phix_engine::egress::PeerId;
 use phix_engine::intake::{Assembler, Intake};
 use phix_engine::limits::SEND_MAX;
 use phix_engine::pool::Pool;
-use phix_engine::shard::{Completion, FinalHops, Link, Outgoing, Shard, Wait, turn};
+use phix_engine::shard::{
+    Completion, FinalHops, Link, NoSource, Origin, Outgoing, Shard, Source, Wait, turn,
+};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
 
@@ -57,6 +59,46 @@ impl Link for Bare<'_> {
     }
 }
 
+/// As many packets of the same bytes as are wanted.
+struct Same {
+    packet: Vec<u8>,
+    left: usize,
+}
+
+impl Source for Same {
+    fn next(&mut self) -> Option<Origin<'_>> {
+        self.left = self.left.checked_sub(1)?;
+        let (next_hop, rotation) = (next_hop(), KeyRotation::Odd);
+        Some(Origin { next_hop, rotation, packet: &self.packet })
+    }
+
+    fn rest(&mut self) -> bool {
+        self.left == 0
+    }
+
+    fn rise(&mut self) {}
+}
+
+#[test]
+fn packets_begin_without_allocation() {
+    let own = key(20, KeyRotation::Unknown);
+    let mut shard = Shard::new(&config(FinalHops::Drop), only(own), Time::ZERO);
+    let completed = Vec::with_capacity(SEND_MAX);
+    let assembler = Assembler::default();
+    let mut link = Bare { incoming: &[], assembler, completed, forwarded: 0 };
+    let mut source = Same { packet: vec![7; 2_413], left: 0 };
+    let (mut sink, clock) = (Mailbox::default(), Hand::default());
+    let mut run = |count: usize| {
+        source.left = count;
+        for _ in 0..20 {
+            let Ok(_) = turn(&mut shard, &mut link, &mut sink, &mut source, &clock);
+        }
+    };
+    run(1);
+    let counted = allocation_counter::measure(|| run(PACKETS));
+    assert_eq!((link.forwarded, counted.count_total), (PACKETS + 1, 0));
+}
+
 #[test]
 fn packets_pass_without_allocation() {
     let own = key(20, KeyRotation::Unknown);
@@ -77,7 +119,7 @@ fn packets_pass_without_allocation() {
     let mut run = |turns: u64, link: &mut Bare<'_>| {
         for _ in 0..turns {
             clock.0.set(clock.0.get().after(Span::from_millis(1)));
-            let Ok(_) = turn(&mut shard, link, &mut sink, &clock);
+            let Ok(_) = turn(&mut shard, link, &mut sink, &mut NoSource, &clock);
         }
     };
     // The first packets make the entry of their next hop, which is the one thing that may allocate.

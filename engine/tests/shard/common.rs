@@ -14,8 +14,8 @@ use phix_engine::pool::Pool;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{
-    Clock, Completion, Config, Delivery, FinalHops, Keys, Link, NodeKey, Outgoing, Seat, Shard,
-    Sink, Wait, turn,
+    Clock, Completion, Config, Delivery, FinalHops, Keys, Link, NoSource, NodeKey, Outgoing, Seat,
+    Shard, Sink, Undelivered, Wait, turn,
 };
 use phix_engine::units::Time;
 use phix_engine::wire::address;
@@ -85,10 +85,10 @@ impl Link for Straight {
 pub(crate) struct Mailbox(pub(crate) Vec<Vec<u8>>);
 
 impl Sink for Mailbox {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let message = phix_engine::sphinx::final_message(delivery.payload);
-        self.0.extend(message.map(<[u8]>::to_vec));
-        message.is_some()
+        self.0.push(message.ok_or(Undelivered::Malformed)?.to_vec());
+        Ok(())
     }
 }
 
@@ -123,7 +123,8 @@ impl Rig {
 
     /// Takes one turn.
     pub(crate) fn turn(&mut self) {
-        turn(&mut self.shard, &mut self.link, &mut self.mailbox, &self.clock).unwrap();
+        turn(&mut self.shard, &mut self.link, &mut self.mailbox, &mut NoSource, &self.clock)
+            .unwrap();
         self.shard.audit(self.link.assembling());
     }
 

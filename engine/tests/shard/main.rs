@@ -3,8 +3,10 @@
 
 mod allocation;
 mod common;
+mod filling;
 mod measures;
 mod neighbours;
+mod originating;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
@@ -15,7 +17,7 @@ use curve25519_dalek::montgomery::MontgomeryPoint;
 use phix_engine::counters::DropReason;
 use phix_engine::egress::NextHops;
 use phix_engine::limits::{DELAY_MAX, EGRESS_PATIENCE, PEERS_MAX, STRANGERS_MAX, TICK};
-use phix_engine::shard::{FinalHops, Keys, NodeKey, Wait, turn};
+use phix_engine::shard::{FinalHops, Keys, NoSource, NodeKey, Wait, turn};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
 use phix_engine::wire::geometry::{ALPHA, BETA};
@@ -45,7 +47,7 @@ fn what_one_send_does_not_hold_follows_at_once() {
     rig.clock.0.set(Time::ZERO.after(Span::from_millis(60)));
     let mut turns = 0;
     while rig.shard.deadline() != Wait::Forever {
-        turn(&mut rig.shard, &mut rig.link, &mut rig.mailbox, &rig.clock).unwrap();
+        turn(&mut rig.shard, &mut rig.link, &mut rig.mailbox, &mut NoSource, &rig.clock).unwrap();
         turns += 1;
         let held = rig.shard.held();
         assert!(held.queued == 0 || rig.shard.deadline() == Wait::No, "{held:?} wait");

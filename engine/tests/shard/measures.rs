@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use phix_engine::shard::{Clock, FinalHops, turn};
+use phix_engine::shard::{Clock, FinalHops, NoSource, turn};
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
 
@@ -56,7 +56,8 @@ impl Clock for Passing {
 fn lateness_counts_the_time_that_a_batch_takes() {
     let Rig { mut shard, mut link, mut mailbox, .. } = rig_with(1, Span::ZERO);
     let clock = Passing(Cell::new(0));
-    let mut take_turn = || turn(&mut shard, &mut link, &mut mailbox, &clock).unwrap();
+    let mut take_turn =
+        || turn(&mut shard, &mut link, &mut mailbox, &mut NoSource, &clock).unwrap();
     let arrived = take_turn();
     let left = take_turn();
     assert_eq!(
@@ -74,7 +75,8 @@ fn what_becomes_due_during_a_batch_leaves_in_the_same_turn() {
     let rig = rig_with(1, Span::from_micros(1_500));
     let Rig { mut shard, mut link, mut mailbox, .. } = rig;
     let clock = Passing(Cell::new(0));
-    let mut take_turn = || turn(&mut shard, &mut link, &mut mailbox, &clock).unwrap();
+    let mut take_turn =
+        || turn(&mut shard, &mut link, &mut mailbox, &mut NoSource, &clock).unwrap();
     let arrived = take_turn();
     assert_eq!(take_turn().since(arrived), Span::from_millis(2));
     assert_eq!(link.sent.len(), 1);

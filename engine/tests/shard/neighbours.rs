@@ -10,7 +10,7 @@ use phix_engine::intake::Intake;
 use phix_engine::limits::{HANDOVER_MAX, TICK};
 use phix_engine::pool::Pool;
 use phix_engine::shard::{
-    Completion, Config, FinalHops, Link, NodeKey, Outgoing, Seat, Shard, Wait, turn,
+    Completion, Config, FinalHops, Link, NoSource, NodeKey, Outgoing, Seat, Shard, Wait, turn,
 };
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::frame::KeyRotation;
@@ -220,14 +220,14 @@ fn a_neighbour_that_sleeps_is_woken_once_for_all_that_it_gets() {
     other.link.incoming.extend(frames(&own, 100, Span::ZERO));
     let mut link = Dozing { other: &mut other, waits: Vec::new() };
     let (mut sink, clock) = (Mailbox::default(), Hand::default());
-    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &clock);
+    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &mut NoSource, &clock);
     assert_eq!(
         (link.waits.as_slice(), link.other.link.woken.as_slice()),
         (&[Wait::Forever][..], &[1][..])
     );
     assert_eq!(sleeper.counters().taken_over, 32, "as many as there are cells");
     // It has things to do now, and nobody has to wake it.
-    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &clock);
+    let Ok(_) = turn(&mut sleeper, &mut link, &mut sink, &mut NoSource, &clock);
     assert_eq!(link.waits[1], Wait::No);
     assert_eq!(link.other.link.woken, [1]);
 }

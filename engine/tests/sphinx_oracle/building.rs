@@ -29,16 +29,16 @@ const WANTED: usize = 700;
 
 /// Everything that one packet is built from.
 #[derive(Clone)]
-struct Plan {
+pub(crate) struct Plan {
     path: Vec<usize>,
-    route: Vec<Hop>,
+    pub(crate) route: Vec<Hop>,
     destination: [u8; 32],
     identifier: [u8; 16],
-    version: u16,
-    size: PacketSize,
+    pub(crate) version: u16,
+    pub(crate) size: PacketSize,
     secret: InitialSecret,
     padding: [u8; PADDING_MAX],
-    message: Vec<u8>,
+    pub(crate) message: Vec<u8>,
 }
 
 impl Plan {
@@ -72,14 +72,14 @@ impl Plan {
     }
 
     /// Of any version, size and number of hops, the small sizes more often.
-    fn any(world: &mut World) -> Self {
+    pub(crate) fn any(world: &mut World) -> Self {
         let version = VERSIONS[world.rng.random_range(0..VERSIONS.len())];
         let size = PacketSize::ALL[[0, 0, 0, 1, 1, 1, 2, 3, 4][world.rng.random_range(0..9)]];
         let hops = world.rng.random_range(1..=MAX_HOPS);
         Self::random(world, version, size, hops)
     }
 
-    fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         Request {
             route: &self.route,
             destination: self.destination,
@@ -156,7 +156,7 @@ fn plans_of_oracle(
 }
 
 /// The packets of one batch, in buffers that were painted before.
-fn build(builder: &mut Builder, plans: &[Plan]) -> Vec<Vec<u8>> {
+pub(crate) fn build(builder: &mut Builder, plans: &[Plan]) -> Vec<Vec<u8>> {
     let (packets, result) = try_build(builder, plans);
     result.unwrap();
     packets

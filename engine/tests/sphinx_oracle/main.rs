@@ -5,5 +5,6 @@ mod building;
 mod cases;
 mod messages;
 mod random;
+mod replies;
 mod versions;
 mod world;

@@ -12,7 +12,7 @@ use phix_client::progress::Progress;
 use phix_client::sender::{Control, OpenLoopSender, SenderConfig, Sent};
 use phix_client::tally::{self, Tally};
 use phix_engine::counters::Counters;
-use phix_engine::shard::{Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_engine::units::{Span, Time};
 use phix_io::{LinkPlan, MonotonicClock};
@@ -69,7 +69,7 @@ impl Receiver {
 }
 
 impl Sink for Receiver {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let message = final_message(delivery.payload);
         let record = |tally: &mut Tally| match message {
             Some(message) => {
@@ -77,7 +77,8 @@ impl Sink for Receiver {
             }
             None => tally.record_unreadable(),
         };
-        self.with(record).is_some() && message.is_some()
+        let recorded = self.with(record).and(message);
+        recorded.map(|_| ()).ok_or(Undelivered::Malformed)
     }
 }
 

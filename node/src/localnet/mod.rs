@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Command, value_parser};
 use phix_client::topology;
-use phix_engine::shard::{Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_io::StopSignal;
 
@@ -51,12 +51,11 @@ pub fn command(command: Command) -> Command {
 struct Printer;
 
 impl Sink for Printer {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let message = final_message(delivery.payload);
-        if let Some(message) = message {
-            say(phix_client::message::describe(delivery.destination, message));
-        }
-        message.is_some()
+        let message = message.ok_or(Undelivered::Malformed)?;
+        say(phix_client::message::describe(delivery.destination, message));
+        Ok(())
     }
 }
 

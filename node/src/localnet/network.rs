@@ -17,7 +17,7 @@ use phix_io::{LinkPlan, PeerLimits, Refuse, Server, ServerConfig, StopReport};
 
 use super::arguments::Nodes;
 use crate::fault::Fault;
-use crate::server::{batch, random};
+use crate::server::{BATCH, random};
 
 /// Mix layers of a path, as Nym's clients build it.
 pub(crate) const LAYERS: usize = 3;
@@ -181,7 +181,7 @@ where
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,
-            batch: batch(&plan.nodes.kernels),
+            batch: BATCH,
             frames: FrameVersion::Current,
             final_hops,
             kernels: plan.nodes.kernels,

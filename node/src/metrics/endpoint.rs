@@ -66,6 +66,7 @@ impl Endpoint {
         };
         let (stop, stopped) = oneshot::channel();
         let thread = Builder::new().name("phix-metrics".into()).spawn(move || {
+            crate::machine::step_back();
             let cache = Arc::new(Cache { shown, last: Mutex::new(None) });
             runtime.spawn(accept(listener, cache));
             // Stopped, or dropped without a word: either is the end.

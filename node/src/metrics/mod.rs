@@ -5,6 +5,7 @@
 //! change once a second at most: more often would tell an observer when single packets came.
 
 mod endpoint;
+mod entry;
 pub mod names;
 pub(crate) mod page;
 pub(crate) mod process;
@@ -12,13 +13,14 @@ pub(crate) mod process;
 mod tests;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use phix_client::files::words;
 use phix_engine::pool::Capacity;
 use phix_io::Observer;
 
+use crate::entry::counts::Counts;
 use crate::fault::Fault;
 
 pub use endpoint::Endpoint;
@@ -30,6 +32,7 @@ pub struct Shown {
     capacity: Capacity,
     build: [(&'static str, String); 3],
     leaving: AtomicBool,
+    entry: OnceLock<Arc<Counts>>,
 }
 
 impl Shown {
@@ -38,7 +41,18 @@ impl Shown {
     pub fn new(observer: Observer, capacity: Capacity, link: String, crypto: String) -> Arc<Self> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let build = [("version", version), ("link", link), ("crypto", crypto)];
-        Arc::new(Self { observer, capacity, build, leaving: AtomicBool::new(false) })
+        Arc::new(Self {
+            observer,
+            capacity,
+            build,
+            leaving: AtomicBool::new(false),
+            entry: OnceLock::new(),
+        })
+    }
+
+    /// Shows what the node's entry counts, too.
+    pub fn with_entry(&self, counts: &Arc<Counts>) {
+        self.entry.get_or_init(|| Arc::clone(counts));
     }
 
     /// Takes note that the node takes no more packets.

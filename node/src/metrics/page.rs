@@ -2,6 +2,7 @@
 //! asks for.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use phix_engine::counters::{Counters, DropReason};
@@ -16,11 +17,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Shown;
+use super::entry::EntryPage;
 use super::names::{
     BATCH_SIZE, BATCH_WAIT, CONNECTIONS, DROPPED, HELD, LATENESS, NEXT_HOPS, PREFIX, REFRESHED,
     SHARD_CPU, SIZES, SLOTS, SLOTS_FREE,
 };
 use super::process::Usage;
+use crate::entry::counts::Counts;
 
 /// The media type of the page.
 pub(crate) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,13 +45,16 @@ pub(crate) fn page(shown: &Shown) -> String {
         build: shown.build.clone(),
         cpu: usage.shards.clone(),
     };
-    text(node, usage)
+    text(node, shown.entry.get().cloned(), usage)
 }
 
 /// The page for these values.
-pub(crate) fn text(node: Node, usage: Usage) -> String {
+pub(crate) fn text(node: Node, entry: Option<Arc<Counts>>, usage: Usage) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(node));
+    if let Some(counts) = entry {
+        registry.register_collector(Box::new(EntryPage(counts)));
+    }
     let mut process = Registry::with_prefix("process");
     process.register_collector(Box::new(usage));
     let mut text = String::new();
@@ -95,10 +101,10 @@ fn shard_label(number: usize) -> Label {
 }
 
 /// Writes metrics one after the other.
-struct Writer<'a>(DescriptorEncoder<'a>);
+pub(super) struct Writer<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Writer<'_> {
-    fn counts<L: EncodeLabelSet>(
+    pub(super) fn counts<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
@@ -145,7 +151,7 @@ impl Writer<'_> {
         self.0.encode_descriptor(name, help, Some(unit), MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn number(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
+    pub(super) fn number(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
         let Some(value) = value else { return Ok(()) };
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }

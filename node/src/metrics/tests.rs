@@ -29,7 +29,7 @@ fn some() -> Node {
 }
 
 fn text() -> String {
-    page::text(some(), Usage::now())
+    page::text(some(), None, Usage::now())
 }
 
 #[derive(Debug, Default)]

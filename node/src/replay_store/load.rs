@@ -17,6 +17,7 @@ use phix_engine::replay::{Mark, ReplayFilter};
 
 use super::format::{BLOCK_HEAD, BlockHead, HEAD, HeadFault, JournalKeys, MARK};
 use super::journal::Journal;
+use super::merge;
 
 /// Bytes that the search for a whole block looks at together.
 const WINDOW: usize = 1 << 20;
@@ -57,6 +58,8 @@ pub(super) struct Loaded {
     pub(super) marks: u64,
     /// Bytes of a write that was not finished, now gone.
     pub(super) cut: u64,
+    /// Why its small blocks could not be made into large ones, if that was so.
+    pub(super) unmerged: Option<io::Error>,
 }
 
 /// Opens the journal with this number and finds its blocks.
@@ -116,8 +119,11 @@ impl Found {
             journal.file.set_len(broken)?;
             journal.file.sync_all()?;
         }
-        let marks = blocks[..whole].iter().map(|(_, head)| head.count as u64).sum();
-        Ok(Loaded { journal, marks, cut: size - broken })
+        let blocks = &blocks[..whole];
+        let marks = blocks.iter().map(|(_, head)| head.count as u64).sum();
+        let worth = merge::pays(blocks);
+        let merged = if worth { merge::merge(&mut journal, blocks) } else { Ok(()) };
+        Ok(Loaded { journal, marks, cut: size - broken, unmerged: merged.err() })
     }
 }
 

@@ -10,12 +10,14 @@
 //! running one (`legacy`).
 //!
 //! A journal grows to eight bytes for each packet that the filter is made for, and ends with its
-//! key.
+//! key. Where packets are few its blocks are small and their heads take more than that, until it
+//! is taken up again (`merge`).
 
 mod format;
 mod journal;
 mod legacy;
 mod load;
+mod merge;
 mod ring;
 mod saver;
 #[cfg(test)]
@@ -31,7 +33,7 @@ use std::time::{Duration, Instant};
 use phix_client::files::words;
 use phix_engine::replay::{Mark, ReplayFilter};
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Delivery, Sink};
+use phix_engine::shard::{Delivery, Sink, Undelivered};
 use phix_io::Memory;
 
 use self::format::{HEAD, HeadFault, JournalKeys, MARK};
@@ -57,8 +59,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 pub struct Remembering(Option<ring::Writer>);
 
 impl Sink for Remembering {
-    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
-        false
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> Result<(), Undelivered> {
+        Err(Undelivered::Malformed)
     }
 
     fn remember(&mut self, filter: &ReplayFilter, marks: &[Mark]) -> bool {
@@ -197,6 +199,9 @@ impl Store {
         if loaded.cut > 0 {
             text += &format!("; an unfinished write of {} bytes was cut off", loaded.cut);
         }
+        if let Some(error) = loaded.unmerged {
+            text += &format!("; what is on disk stays larger than it need be ({})", words(&error));
+        }
         (self.say)(text);
         Ok(loaded.journal)
     }
@@ -217,6 +222,13 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Packets that are on disk of the key with this number, at most.
+    pub fn saved(&self, number: u32) -> usize {
+        let path = self.disk.as_ref().map(|disk| journal_path(&disk.dir, number));
+        let bytes = path.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len());
+        bytes as usize / MARK
     }
 
     /// The numbers of the keys of which there is something on disk.

@@ -13,6 +13,7 @@ use phix_engine::replay::Mark;
 use super::format::BLOCK_MARKS;
 use super::journal::Journal;
 use super::ring::Reader;
+use crate::machine;
 
 /// How often marks are written. What a killed process loses is younger than this and one write.
 const EVERY: Duration = Duration::from_millis(250);
@@ -48,7 +49,10 @@ impl Saver {
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new().name("phix-replay".into());
-        let thread = thread.spawn(move || Loop { shared: own, say, said: None }.run())?;
+        let thread = thread.spawn(move || {
+            machine::step_back();
+            Loop { shared: own, say, said: None }.run()
+        })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 

@@ -45,7 +45,7 @@ fn journal(blocks: &[usize]) -> (TempDir, PathBuf, Vec<u8>) {
 
 #[test]
 fn a_torn_end_is_cut_at_every_length_and_written_over() {
-    let blocks = [3, 1, 5, 2];
+    let blocks = [12, 6, 20, 12];
     let (_dir, path, bytes) = journal(&blocks);
     let mut ends = vec![HEAD];
     for count in blocks {
@@ -230,4 +230,39 @@ fn a_full_disk_is_told_once_and_costs_marks_only_when_the_ring_is_full() {
     let mut exact = [0; 8];
     OpenOptions::new().read(true).open(&path).unwrap().read_exact_at(&mut exact, 0).unwrap();
     assert_eq!(&exact, b"PHIXMARK");
+}
+
+#[test]
+fn small_blocks_become_large_ones_and_nothing_is_forgotten() {
+    let blocks = [1; 300];
+    let (dir, path, bytes) = journal(&blocks);
+    assert_eq!(bytes.len(), HEAD + 300 * (BLOCK_HEAD + MARK));
+    let mut loaded = load(&path).unwrap();
+    assert_eq!((loaded.marks, loaded.unmerged.is_none()), (300, true));
+    assert_eq!(fs::metadata(&path).unwrap().len() as usize, HEAD + BLOCK_HEAD + 300 * MARK);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // It goes on, and is the same journal to whoever reads it next.
+    loaded.journal.append(&[mark(1000)]).unwrap();
+    let memory = filter();
+    let found = load::find(&path, NUMBER, JournalKeys::of(&secret(1))).unwrap();
+    assert_eq!(found.load(&memory, &mut |_| {}).unwrap().marks, 301);
+    let twice: Vec<Mark> = (0..300).map(mark).chain([mark(1000)]).collect();
+    let before = memory.len();
+    assert_eq!((memory.restore(&twice), memory.len()), (0, before), "all of them were there");
+    // What a stop in the middle of it leaves is written over.
+    fs::write(&path, &bytes).unwrap();
+    fs::write(path.with_extension("new"), b"half").unwrap();
+    assert_eq!(load(&path).unwrap().marks, 300);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_merged_stays_as_it_is() {
+    let (_dir, path, bytes) = journal(&[1; 50]);
+    fs::create_dir(path.with_extension("new")).unwrap();
+    let mut loaded = load(&path).unwrap();
+    assert!(loaded.unmerged.is_some() && loaded.marks == 50);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    loaded.journal.append(&[mark(99)]).unwrap();
+    assert_eq!(load(&path).unwrap().marks, 51);
 }

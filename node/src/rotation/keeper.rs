@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use phix_client::files::words;
+use phix_engine::counters::{Counters, DropReason};
 use phix_engine::secret::NodeSecret;
 use phix_engine::shard::{Keys, NodeKey};
 use phix_engine::wire::frame::KeyRotation;
@@ -13,18 +15,28 @@ use phix_io::Server;
 use super::FIXED;
 use super::keyring::Keyring;
 use super::plan::{Action, Schedule, Serving, State, plan};
+use super::sizing::{RateFile, Rates};
 use crate::fault::Fault;
+use crate::machine;
 use crate::replay_store::Store;
 
 /// The least time between two attempts at what failed.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// What says how many packets a filter is made for.
+pub(super) enum Sizing {
+    /// The settings.
+    Fixed(usize),
+    /// What the node has measured, and where that is kept.
+    Measured(Rates, RateFile),
+}
 
 /// The rotating keys of a running node.
 pub struct Keeper {
     schedule: Schedule,
     keyring: Keyring,
     store: Arc<Store>,
-    capacity: usize,
+    sizing: Sizing,
     open: BTreeMap<u32, NodeKey>,
     opening: Option<(u32, JoinHandle<Result<NodeKey, Fault>>)>,
     serving: Option<Serving>,
@@ -35,21 +47,21 @@ pub struct Keeper {
 
 impl Keeper {
     /// Makes the keys that are missing, and the filters of those that are needed at `now`; gives
-    /// the keys to start with. `capacity` is what each filter is made for.
+    /// the keys to start with.
     ///
     /// # Errors
     /// If a key cannot be made or read, or memory or disk are too small.
-    pub fn start(
+    pub(super) fn start(
         schedule: Schedule,
         now: Duration,
         keyring: Keyring,
         store: Arc<Store>,
-        capacity: usize,
+        sizing: Sizing,
         say: fn(String),
     ) -> Result<(Self, Keys), Fault> {
         let (open, opening, serving, rests) = (BTreeMap::new(), None, None, None);
         let mut keeper =
-            Self { schedule, keyring, store, capacity, open, opening, serving, say, rests };
+            Self { schedule, keyring, store, sizing, open, opening, serving, say, rests };
         // What a node that was stopped just then has left of keys that it had destroyed.
         let keys = keeper.keyring.numbers()?;
         let gone = |number: &u32| *number != FIXED && !keys.contains(number);
@@ -66,7 +78,7 @@ impl Keeper {
             match next {
                 Some(&Action::Make(number)) => keeper.keyring.make(number)?,
                 Some(&Action::Open(number)) => {
-                    let key = keeper.opener(number)()?;
+                    let key = keeper.opener(number, now)()?;
                     keeper.open.insert(number, key);
                 }
                 _ => break,
@@ -89,6 +101,7 @@ impl Keeper {
     /// Does what is to be done at `now`. What fails is said and tried again after a while; the keys
     /// that are served stay so.
     pub fn tick(&mut self, now: Duration, server: &Server) {
+        self.measure(now, &server.counters());
         if self.rests.is_some_and(|until| Instant::now() < until) {
             return;
         }
@@ -97,6 +110,40 @@ impl Keeper {
             self.rests = Some(Instant::now() + RETRY);
             (self.say)(format!("the change of keys waits: {fault}"));
         }
+    }
+
+    /// Takes note of how many packets there are to remember.
+    fn measure(&mut self, now: Duration, counters: &Counters) {
+        let Sizing::Measured(rates, file) = &mut self.sizing else { return };
+        if rates.note(now, to_remember(counters))
+            && let Err(error) = file.save(rates)
+        {
+            (self.say)(format!(
+                "the measured rate cannot be saved ({}): after a restart the node makes room for \
+                 as many packets as it did before.",
+                words(&error)
+            ));
+        }
+    }
+
+    /// Packets that the filter of a key is made for now. One that the machine has no memory for is
+    /// made as large as it can be: the key must change all the same.
+    fn capacity(&self, number: u32, now: Duration) -> usize {
+        let (rates, already) = match &self.sizing {
+            Sizing::Fixed(capacity) => return *capacity,
+            Sizing::Measured(rates, _) => (rates, self.store.saved(number)),
+        };
+        let wanted = rates.capacity(number, now, already);
+        let Some(available) = machine::memory_available() else { return wanted };
+        let most = machine::replay_room(available / 10 * 9);
+        if most < wanted {
+            (self.say)(format!(
+                "there is memory for {most} packets of rotation {number}, and {wanted} are \
+                 expected: give this machine more memory, or packets will be dropped as \
+                 replay_filter_full."
+            ));
+        }
+        wanted.min(most.max(already))
     }
 
     fn act(&mut self, now: Duration, server: &Server) -> Result<(), Fault> {
@@ -108,18 +155,23 @@ impl Keeper {
         // goes in its time also where the disk is full.
         let mut all = Ok(());
         for action in plan(self.schedule, now, &self.state()?) {
-            let one = self.carry_out(action, server);
+            let one = self.carry_out(action, now, server);
             all = all.and(one);
         }
         all
     }
 
-    fn carry_out(&mut self, action: Action, server: &Server) -> Result<(), Fault> {
+    fn carry_out(&mut self, action: Action, now: Duration, server: &Server) -> Result<(), Fault> {
         match action {
             Action::Make(number) => self.keyring.make(number)?,
             Action::Open(number) => {
                 let thread = thread::Builder::new().name("phix-filter".into());
-                let thread = thread.spawn(self.opener(number)).map_err(|error| {
+                let open = self.opener(number, now);
+                let thread = thread.spawn(move || {
+                    machine::step_back();
+                    open()
+                });
+                let thread = thread.map_err(|error| {
                     Fault::refused(format!("there is no thread to be had ({error})."))
                 })?;
                 self.opening = Some((number, thread));
@@ -145,9 +197,13 @@ impl Keeper {
     }
 
     /// Makes the filter of a key, wherever it is called.
-    fn opener(&self, number: u32) -> impl FnOnce() -> Result<NodeKey, Fault> + Send + use<> {
-        let (keyring, store, capacity) =
-            (self.keyring.clone(), Arc::clone(&self.store), self.capacity);
+    fn opener(
+        &self,
+        number: u32,
+        now: Duration,
+    ) -> impl FnOnce() -> Result<NodeKey, Fault> + Send + use<> {
+        let (keyring, store) = (self.keyring.clone(), Arc::clone(&self.store));
+        let capacity = self.capacity(number, now);
         move || {
             let secret = keyring.secret(number)?;
             let replay = Arc::new(store.filter(number, &secret, capacity)?);
@@ -176,4 +232,12 @@ impl Keeper {
             |other| format!("serving the keys of rotations {primary} and {other}"),
         )
     }
+}
+
+/// Packets that a filter of any size would have had to remember: all but those that are forged,
+/// of an unknown key, or replays.
+fn to_remember(counters: &Counters) -> u64 {
+    let others = [DropReason::HeaderMac, DropReason::KeyUnknown, DropReason::Replay];
+    let others: u64 = others.into_iter().map(|reason| counters.dropped(reason)).sum();
+    counters.received.saturating_sub(others)
 }

@@ -1,11 +1,12 @@
 //! Which Sphinx keys a node serves: one for ever, or one for each rotation.
 //!
-//! `plan` decides, from the time and from what there is; `keyring` holds the keys on disk; `keeper`
-//! does what was decided.
+//! `plan` decides, from the time and from what there is; `keyring` holds the keys on disk; `sizing`
+//! says how many packets are remembered of each; `keeper` does what was decided.
 
 mod keeper;
 mod keyring;
 mod plan;
+mod sizing;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +26,10 @@ use crate::replay_store::Store;
 use crate::settings::Settings;
 
 pub use keeper::Keeper;
+use keeper::Sizing;
 pub use keyring::Keyring;
 pub use plan::Schedule;
+use sizing::RateFile;
 
 /// What stands for a rotation that is not known, in topology files and in frames.
 const UNKNOWN: u32 = u32::MAX;
@@ -64,13 +67,42 @@ pub fn start(
     keys: &NodeKeys,
     store: &Arc<Store>,
 ) -> Result<(Keys, Option<Keeper>), Fault> {
-    let capacity = place.settings.replay_capacity.size();
     let Some(schedule) = schedule(&place.settings)? else {
+        let capacity = remembered(place, now())? as usize;
         return Ok((fixed(store, keys, capacity)?, None));
     };
+    let sizing = match place.settings.replay_capacity.get() {
+        Some(count) => Sizing::Fixed(count.size()),
+        None => {
+            let file = RateFile::of(place.state_dir().as_deref());
+            let (rates, trouble) = file.load(schedule);
+            trouble.into_iter().for_each(say);
+            Sizing::Measured(rates, file)
+        }
+    };
     let keyring = Keyring::new(place.keys_dir());
-    let (keeper, keys) = Keeper::start(schedule, now(), keyring, Arc::clone(store), capacity, say)?;
+    let (keeper, keys) = Keeper::start(schedule, now(), keyring, Arc::clone(store), sizing, say)?;
     Ok((keys, Some(keeper)))
+}
+
+/// Packets that the filter of the key at `now` is made for by these settings, if it is made now
+/// and holds nothing yet.
+///
+/// # Errors
+/// If they leave it to the node, which cannot know it.
+pub fn remembered(place: &Place, now: Duration) -> Result<u64, Fault> {
+    let settings = &place.settings;
+    match (settings.replay_capacity.get(), schedule(settings)?) {
+        (Some(count), _) => Ok(count.get()),
+        (None, None) => Err(Fault::refused(
+            "replay-capacity is auto, and without rotation a key is used for ever and has no \
+             number of packets: set --rotation, or --replay-capacity to a number.",
+        )),
+        (None, Some(schedule)) => {
+            let (rates, _) = RateFile::of(place.state_dir().as_deref()).load(schedule);
+            Ok(rates.capacity(schedule.number(now), now, 0) as u64)
+        }
+    }
 }
 
 /// The one key of a node whose keys do not rotate, with the memory of what passed under it.

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Effective>, Fault> {
         })?;
         let text = scalar(value.get_ref()).ok_or_else(|| {
             let allowed = setting.allowed();
-            Fault::refused(format!("{origin}: `{name}` must be {allowed}, as a single value."))
+            Fault::refused(format!("{origin}: `{name}` must be {allowed}."))
         })?;
         check(setting, text, origin)
     };
@@ -79,7 +79,7 @@ fn contents(path: &Path) -> Result<String, Fault> {
     Ok(text)
 }
 
-/// A single value as the text that a flag would give.
+/// A value as the text that a flag would give; several texts have commas between them.
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -88,6 +88,13 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
             .into(),
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(truth) => Some(truth.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        DeValue::Array(all) => {
+            let each = all.iter().map(|one| match one.get_ref() {
+                DeValue::String(text) => Some(text.as_ref()),
+                _ => None,
+            });
+            Some(each.collect::<Option<Vec<_>>>()?.join(","))
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
 }

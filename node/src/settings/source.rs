@@ -195,7 +195,7 @@ mod tests {
         assert!(said.contains("PHIX_REPLAYCAPACITY"), "{said}");
         assert!(said.contains("did you mean PHIX_REPLAY_CAPACITY (a whole number"), "{said}");
         let said = refusal(Some("[database]\nurl = 1"), &[]);
-        assert!(said.contains("`database`; the settings are `role`, `listen`"), "{said}");
+        assert!(said.contains("`database`; the settings are `roles`, `assigned-roles`"), "{said}");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use phix_io::{LinkChoice, ZeroCopy};
 
 use super::Setting;
 use super::value::{
-    Any, Auto, Count, Crypto, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Role, Span, Value,
+    Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Span,
+    Value,
 };
+use crate::roles::Roles;
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
 macro_rules! settings {
@@ -43,9 +45,22 @@ macro_rules! settings {
 }
 
 settings! {
-    /// What this node does for the network. A mix node takes packets in, removes one layer of
-    /// encryption from each, holds it for as long as its sender asked, and sends it on.
-    "role" role: Role = "mix";
+    /// What this node does for the network, one role or several. "mix" takes packets in, removes
+    /// one layer of encryption from each, holds it for as long as its sender asked, and sends it
+    /// on; every node does that with packets that come. "entry" lets clients in, hands them the
+    /// messages that end here, and keeps those for clients that are away; "exit" does the same for
+    /// services behind it; both need `entry`. "directory" tells nodes and clients which nodes there
+    /// are and what each does. The flag --role may be given several times.
+    "roles" roles: Roles = "mix";
+
+    /// Whether the directory decides in each epoch which of `roles` this node has, if `directory`
+    /// names one. The node then is a gateway only while the directory has it be one, and its
+    /// clients must look for another in other epochs. With false it has all of them all the time.
+    "assigned-roles" assigned_roles: bool = "false";
+
+    /// How long a node that is told to be a gateway no longer goes on to take messages for its
+    /// clients, because packets may be on their way to them.
+    "role-overlap" role_overlap: Span<0, 3600> = "30s";
 
     /// Address and port on which packets come in; 0.0.0.0 takes them on every IPv4 address of the
     /// machine, [::] on every address, IPv4 and IPv6.
@@ -55,6 +70,12 @@ settings! {
     /// behind NAT, in a container, or where it listens on all addresses. `phix-node topology`
     /// writes it into the topology file; "none" means the listen address.
     "announce" announce: Or<Nothing, SocketAddr> = "none";
+
+    /// The directory with which this node registers, and from which it learns the other nodes,
+    /// their Noise keys and what it does in each epoch: the base URL of a Phix directory, or of any
+    /// that speaks nym-api. Packets then go to the nodes of the directory only, unless next-hops
+    /// names a file. "none" means that the files below say it all.
+    "directory" directory: Or<Nothing, DirectoryUrl> = "none";
 
     /// Directory of the key files identity.key, sphinx.key and noise.key. A relative path starts at
     /// the directory of the configuration file.
@@ -109,6 +130,12 @@ settings! {
     /// connects once for each of its shards, stock nodes connect once. "off" sets no limit.
     "connections-per-source" connections_per_source: Or<Off, Count<1, 65535>> = "64";
 
+    /// Packets that one source may bring per second, all shards together. What it sends beyond that
+    /// is not dropped: its connections are read more slowly, each up to an equal part of the rate,
+    /// and TCP slows it down. Set it well above what the busiest node of the network has for this
+    /// one. "off" sets no limit; a source that sends a lot has no more than its turn then, too.
+    "packets-per-second-per-source" packets_per_second: Or<Off, Count<1, 10_000_000>> = "off";
+
     /// Where packets may go. "any" lets the sender of a packet name any address and port: keep the
     /// node, by firewall, from reaching what it need not. Better, if the node is part of a network
     /// whose nodes are known: a file with these, either a topology file or a list with one address
@@ -128,8 +155,8 @@ settings! {
     "capacity-extended" capacity_extended: Count<1, 65536> = "64";
 
     /// Packets that are decrypted together at most; a node that is not busy never waits for a
-    /// batch to fill. "auto" takes what suits the crypto kernels: 16 for the portable ones, 64 for
-    /// the others.
+    /// batch to fill. What is due waits for the batch that runs, so that more packets in a batch
+    /// gain a few per cent of time and make delays less exact. "auto" is 16.
     "batch" batch: Or<Auto, Count<1, 64>> = "auto";
 
     /// Frame version that the node sends; it reads both. "current" is what present Nym nodes
@@ -141,8 +168,11 @@ settings! {
     /// 50000000 is 550 a second for 25 hours. Once it is full, new packets are dropped too, and
     /// counted as replay_filter_full. It takes 4 bytes of memory for each packet at once, 200 MB
     /// for 50000000, and 8 bytes or more on disk (see state-dir). A larger number takes effect when
-    /// the node is started again, and what it remembers stays.
-    "replay-capacity" replay_capacity: Count<1_000, 100_000_000_000> = "50000000";
+    /// the node is started again, and what it remembers stays. "auto", for nodes with rotation,
+    /// makes each filter for half as many packets again as the busiest ten minutes of the last four
+    /// rotations would lead to, and for 555 a second where the node has not seen a rotation yet;
+    /// one that was too small is followed by a larger one at the next rotation or start.
+    "replay-capacity" replay_capacity: Or<Auto, Count<1_000, 100_000_000_000>> = "50000000";
 
     /// Directory in which the node keeps what it must still know after a restart: the packets that
     /// it has seen, 8 bytes for each, and up to 40 where only few come in a second. What a killed
@@ -161,6 +191,33 @@ settings! {
     /// packet is lost that was on its way. Then the old key is destroyed, with the memory of what
     /// passed under it. During that time replay-capacity is needed twice.
     "rotation-overlap" rotation_overlap: Span<1, 604_800> = "1h";
+
+    /// Address and port on which clients connect, if this node is to be an entry gateway: stock Nym
+    /// gateways have 0.0.0.0:9000. The clients speak WebSocket without TLS; for TLS, put a server
+    /// in front that ends it. The node keeps what it knows of its clients in entry.sqlite in
+    /// state-dir. "off" serves no clients.
+    "entry" entry: Or<Off, SocketAddr> = "off";
+
+    /// Connections of clients that the node has at a time; more are refused and counted. A client
+    /// that is idle takes about 16 KiB and one open file.
+    "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
+
+    /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
+    /// networks; this version takes no zk-nym tickets, so that with false no client can send.
+    "free-bandwidth" free_bandwidth: bool = "false";
+
+    /// Whether clients may name private addresses as the first hop of a packet. True is for
+    /// networks within one machine or one building; elsewhere it lets everybody send packets to
+    /// services that only this machine can reach.
+    "private-first-hops" private_first_hops: bool = "false";
+
+    /// MiB of messages that are kept for one client while it is away, for 24 hours at most; more
+    /// are dropped and not acknowledged. A regular message takes 1.7 KiB.
+    "inbox-client" inbox_client: Count<1, 1_048_576> = "8";
+
+    /// MiB of messages that are kept for all clients together. entry.sqlite can become a quarter
+    /// larger than this.
+    "inbox-total" inbox_total: Count<1, 16_777_216> = "1024";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
@@ -181,6 +238,40 @@ settings! {
     /// How often the running node prints one line with packets in, out and dropped by reason;
     /// "off" prints none. Such lines say how much traffic there is when: keep them to yourself.
     "status-interval" status_interval: Or<Off, Span<1, 86400>> = "60s";
+
+    /// For the role directory: address and port on which nodes and clients ask it, by HTTP. For
+    /// HTTPS put a server in front of it that ends TLS, and see directory-check-source.
+    "directory-listen" directory_listen: SocketAddr = "127.0.0.1:8000";
+
+    /// For the role directory: address and port to which the packets come back with which it probes
+    /// nodes. Nodes must be able to reach it, and no node may have the same IP address. "auto" is
+    /// the address of directory-listen with a port that is free.
+    "directory-probes" directory_probes: Or<Auto, SocketAddr> = "auto";
+
+    /// For the role directory: how long an epoch lasts. At the beginning of each, the directory
+    /// draws anew which node does what. Stock networks have 1h.
+    "directory-epoch" directory_epoch: Span<1, 604_800> = "1h";
+
+    /// For the role directory: epochs for which nodes use one Sphinx key. The nodes need as much in
+    /// `rotation`, 24h for 24 epochs of 1h. With "off", all their keys are used for ever.
+    "directory-rotation" directory_rotation: Or<Off, Count<3, 100_000>> = "24";
+
+    /// For the role directory: nodes that are entry gateways in an epoch, at most.
+    "directory-entries" directory_entries: Count<1, 10_000> = "70";
+
+    /// For the role directory: nodes that are exit gateways in an epoch, at most.
+    "directory-exits" directory_exits: Count<0, 10_000> = "50";
+
+    /// For the role directory: nodes that mix in an epoch, all three layers together, at most.
+    "directory-mixnodes" directory_mixnodes: Count<3, 10_000> = "120";
+
+    /// For the role directory: nodes that stand by in an epoch, at most.
+    "directory-standby" directory_standby: Count<0, 10_000> = "0";
+
+    /// For the role directory: whether a node must register from an address that it announces, and
+    /// not too often. Without that, anyone can announce the address of another. Set it to false
+    /// only where all requests come through a server in front of the directory that sees to it.
+    "directory-check-source" directory_check_source: bool = "true";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use phix_client::mixnet::dial::Url;
 use phix_io::noise::Pattern;
 use phix_io::{LinkChoice, ZeroCopy};
 
@@ -65,6 +66,27 @@ impl Value for ZeroCopy {
 
     fn allowed() -> String {
         "auto, on or off".into()
+    }
+}
+
+/// The base URL of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryUrl(Url);
+
+impl DirectoryUrl {
+    /// Its parts.
+    pub fn url(self) -> Url {
+        self.0
+    }
+}
+
+impl Value for DirectoryUrl {
+    fn read(text: &str) -> Option<Self> {
+        Url::parse(text, ["http", "https"]).ok().map(Self)
+    }
+
+    fn allowed() -> String {
+        "a URL such as http://192.0.2.1:8000 or https://directory.example/api".into()
     }
 }
 
@@ -208,6 +230,9 @@ macro_rules! choice {
         }
 
         impl $name {
+            /// Every one of them.
+            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
+
             /// The word for it.
             pub const fn word(self) -> &'static str {
                 match self {
@@ -236,6 +261,12 @@ choice! {
     Role {
         /// Takes packets in, delays them, sends them on.
         Mix = "mix",
+        /// Lets clients in, and keeps messages for them.
+        Entry = "entry",
+        /// Is where messages for services behind it end.
+        Exit = "exit",
+        /// Tells nodes and clients which nodes there are and what each does.
+        Directory = "directory",
     }
 }
 
@@ -344,6 +375,6 @@ mod tests {
     #[test]
     fn alternatives_read_as_a_sentence() {
         assert_eq!(LinkChoice::allowed(), "\"auto\", \"io_uring\" or \"epoll\"");
-        assert_eq!(Role::allowed(), "\"mix\"");
+        assert_eq!(Role::allowed(), "\"mix\", \"entry\", \"exit\" or \"directory\"");
     }
 }

@@ -14,6 +14,7 @@ use super::channel::Channel;
 use super::wire::{Message, VERSION};
 use crate::fault::Fault;
 use crate::replay_store::{Legacy, SharedFilter, Written};
+use crate::settings::{Role, Settings};
 
 /// How long the running node may take over one message, of which it has all at hand.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
@@ -79,14 +80,21 @@ impl Taking {
         if fits(address, here) { self.metrics.take() } else { None }
     }
 
-    /// Whether the listeners are those of `address`.
+    /// Whether a node with these settings can take the running one's place.
     ///
     /// # Errors
-    /// If they are not.
-    pub fn check_listeners(&self, address: SocketAddr) -> Result<(), Fault> {
+    /// If it cannot, whatever else is right.
+    pub fn check(&self, settings: &Settings) -> Result<(), Fault> {
+        let roles = settings.roles;
+        if roles.is_gateway() || roles.has(Role::Directory) || settings.entry.get().is_some() {
+            return Err(Fault::refused(
+                "only a node whose one role is mix can be replaced while it runs: stop the node \
+                 and start it again.",
+            ));
+        }
         let local = |fd: &OwnedFd| TcpListener::from(fd.try_clone().ok()?).local_addr().ok();
         let there = self.listeners.first().and_then(local);
-        if there.is_some_and(|there| fits(address, there)) {
+        if there.is_some_and(|there| fits(settings.listen, there)) {
             return Ok(());
         }
         Err(Fault::refused(

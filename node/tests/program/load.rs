@@ -27,14 +27,16 @@ fn offer(address: SocketAddr, key: [u8; 32]) -> drive::Outcome {
         frame: FrameHeader::current(PacketSize::Regular, KeyRotation::Unknown),
         version: SphinxVersion::V259,
         delay: Delay::Exponential(Span::from_millis(10)),
+        noise: false,
     };
-    let prepared = prepare(&recipe, PACKETS as usize, |_| ()).unwrap();
+    let mut prepared = prepare(&recipe, PACKETS as usize, |_| ()).unwrap();
     let offsets: Vec<_> = (0..PACKETS).map(|i| Span::from_micros(2_000 * i)).collect();
     let load = Load {
-        frames: &prepared.frames,
-        frame_len: prepared.frame_len,
+        frames: &mut prepared.frames,
+        stride: prepared.stride,
         book: Book::new(prepared.rows, &offsets),
         first_hops: &prepared.first_hops,
+        speech: None,
     };
     let manner =
         Manner { connections: 2, cpu: None, warm_up: Span::ZERO, drain: Span::from_millis(3_000) };

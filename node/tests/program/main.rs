@@ -1,6 +1,11 @@
 //! Tests of the program itself, run as a person would run it.
 
+mod assigned;
+mod clients;
 mod common;
+mod directory;
+mod entry;
+mod gateway;
 mod help;
 mod init;
 mod load;

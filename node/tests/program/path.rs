@@ -11,13 +11,14 @@ use phix_client::topology::Hop;
 use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkChoice, PeerLimits, Server, ServerConfig};
 use rustix::process::Signal;
 
 use crate::common::{Node, PATIENCE, Running, done, has, phix};
+use crate::gateway::hop;
 
 /// The client that all packets are for.
 pub(crate) const DESTINATION: [u8; 32] = [7; 32];
@@ -26,10 +27,10 @@ pub(crate) const DESTINATION: [u8; 32] = [7; 32];
 struct Letters(SyncSender<Vec<u8>>);
 
 impl Sink for Letters {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         assert_eq!(*delivery.destination, DESTINATION);
         let message = final_message(delivery.payload).expect("a message of this test").to_vec();
-        self.0.send(message).is_ok()
+        self.0.send(message).map_err(|_| Undelivered::NoRoom)
     }
 }
 
@@ -70,6 +71,15 @@ impl End {
         Self { server, secret, inbox }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// It as the last hop of a route.
+    pub(crate) fn hop(&self) -> Hop {
+        Hop { node: 0, address: self.address(), key: self.secret.public() }
+    }
+
     /// The next `count` messages, in any order, sorted.
     pub(crate) fn messages(&self, count: usize) -> Vec<Vec<u8>> {
         let next = |_| self.inbox.recv_timeout(PATIENCE).expect("another message arrives");
@@ -80,12 +90,7 @@ impl End {
 }
 
 pub(crate) fn route(nodes: &[(Node, Running)], end: &End) -> Vec<Hop> {
-    let hop = |(address, key): (SocketAddr, [u8; 32])| Hop { node: 0, address, key };
-    let mix = |(node, running): &(Node, Running)| {
-        let keys = phix_node::keys::load(&node.dir.join("keys")).unwrap();
-        hop((running.address(), keys.sphinx.0))
-    };
-    nodes.iter().map(mix).chain([hop((end.server.address(), end.secret.public()))]).collect()
+    nodes.iter().map(|(node, running)| hop(node, running)).chain([end.hop()]).collect()
 }
 
 pub(crate) fn send<'a>(packets: impl IntoIterator<Item = &'a Packet>, to: SocketAddr) -> TcpStream {

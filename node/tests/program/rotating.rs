@@ -11,6 +11,7 @@ use phix_client::keyfile::{self, KeyKind};
 use phix_client::packet::{Factory, Packet, PacketConfig};
 use phix_client::topology::{self, Hop};
 use phix_engine::wire::frame::KeyRotation;
+use rustix::process::Signal;
 
 use crate::common::{Node, PATIENCE, Running, done, has, phix, refused};
 use crate::path::{DESTINATION, End, route, rows};
@@ -199,6 +200,53 @@ fn a_topology_names_the_key_of_the_present_rotation() {
     nodes[2].set("rotation", "\"8760h\"");
     fs::remove_file(key_path(&nodes[2], number)).unwrap();
     refused(&mut phix(&args), &["no key of the present rotation", "start the node"]);
+}
+
+/// Packets that `check-config` says are remembered of each key, by what it says of the disk.
+fn remembered(node: &Node, args: &[&str]) -> String {
+    let said = done(&node.phix("check-config", args).output().unwrap());
+    said.lines().find(|line| line.starts_with("disk")).unwrap().to_owned()
+}
+
+#[test]
+fn a_filter_is_sized_by_what_was_measured_and_a_restart_knows_it() {
+    let auto = ["--replay-capacity", "auto"];
+    let node = Node::with(&["--rotation", "1h", "--rotation-overlap", "10m"]);
+    // Assumed: 555 a second for 80 minutes and half as many again, of two keys, at 8 bytes.
+    assert!(remembered(&node, &auto).contains("up to 64 MB"), "{}", remembered(&node, &auto));
+    let rates = node.dir.join("state/replay-rate");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let number = now.as_secs() / 3600;
+    fs::create_dir_all(node.dir.join("state")).unwrap();
+    // What a node writes that has seen a rotation of 5,000 packets a second.
+    fs::write(&rates, format!("phix-replay-rate-v1\n{} 5000.000\n", number - 1)).unwrap();
+    assert!(remembered(&node, &auto).contains("up to 576 MB"), "{}", remembered(&node, &auto));
+    // Of a clock that jumped, or of long ago: the node starts, and what it measures is kept.
+    let short = Node::with(&["--rotation", "9s", "--rotation-overlap", "3s"]);
+    let running = Running::start(&mut short.phix("run", &auto));
+    let written = short.dir.join("state/replay-rate");
+    let ends = Instant::now() + PATIENCE;
+    while !written.exists() {
+        assert!(Instant::now() < ends, "a rate is written within a rotation");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    running.stop(Signal::TERM);
+    let text = fs::read_to_string(&written).unwrap();
+    assert!(text.starts_with("phix-replay-rate-v1\n") && text.lines().count() == 2, "{text}");
+    Running::start(&mut short.phix("run", &auto)).stop(Signal::TERM);
+    // One that is damaged is no reason not to start.
+    fs::write(&written, "?").unwrap();
+    let report = Running::start(&mut short.phix("run", &auto)).stop(Signal::TERM);
+    assert!(report.contains("measured anew"), "{report}");
+}
+
+#[test]
+fn a_size_that_cannot_be_known_is_refused() {
+    let node = Node::new();
+    for command in ["run", "check-config"] {
+        let args = ["--replay-capacity", "auto"];
+        refused(&mut node.phix(command, &args), &["replay-capacity is auto", "set --rotation"]);
+    }
 }
 
 #[test]

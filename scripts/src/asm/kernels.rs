@@ -21,21 +21,27 @@ const fn kernel(name: &'static str, spills: usize, reloads: usize, reason: &'sta
 
 /// The 16 registers hold the state, or less than it, and no temporary beside it.
 const FEW: &str = "16 registers";
-/// Two ladders have 40 limbs of coordinates, and each product takes ten columns besides.
+/// Two ladders have 40 limbs of coordinates, and each product takes ten columns besides; long and
+/// short vectors count both.
 const TWO_LADDERS: &str = "32 registers for two ladders";
-/// State and message of a group take 32 registers, the states of two groups as many.
-const TWO_GROUPS: &str = "32 registers for state and message";
+/// A point has 20 limbs, its sum with another as many, and each product takes ten columns besides;
+/// long and short vectors count both.
+const POINTS: &str = "32 registers for two points";
+/// No spills within the assembly, which takes all registers: the state is brought to it and back.
+const AROUND: &str = "32 registers for two states, before and after";
 /// No spills: the key stream is written to an array, and the round keys come from one.
 const OUTPUT: &str = "arrays on the stack";
 
 /// All of them, by primitive.
 pub(super) const KERNELS: &[Kernel] = &[
-    kernel("x25519::avx2::multiply", 155, 180, FEW),
-    kernel("x25519::avx512::multiply", 240, 212, TWO_LADDERS),
+    kernel("x25519::avx2::multiply", 165, 210, FEW),
+    kernel("x25519::avx512::ladders", 500, 455, TWO_LADDERS),
+    kernel("x25519::avx512::combs", 200, 360, POINTS),
+    kernel("x25519::avx512::columns", 190, 520, POINTS),
     kernel("kdf::avx2::compress", 34, 47, FEW),
     kernel("kdf::avx2::compress_fixed", 0, 0, ""),
-    kernel("kdf::avx512::compress::<1>", 0, 0, ""),
-    kernel("kdf::avx512::compress::<2>", 56, 94, TWO_GROUPS),
+    kernel("kdf::avx512::compress", 0, 0, ""),
+    kernel("kdf::avx512::compress_two", 0, 0, ""),
     kernel("kdf::avx512::compress_fixed::<1>", 0, 0, ""),
     kernel("kdf::avx512::compress_fixed::<2>", 0, 0, ""),
     kernel("kdf::sha_ni::compress::<1>", 0, 0, ""),
@@ -44,10 +50,10 @@ pub(super) const KERNELS: &[Kernel] = &[
     kernel("kdf::sha_ni::compress_fixed::<2>", 0, 0, ""),
     kernel("ctr::aes_ni::apply", 8, 0, OUTPUT),
     kernel("ctr::vaes::apply", 6, 11, OUTPUT),
-    kernel("lioness::avx2::compress", 109, 241, FEW),
-    kernel("lioness::avx2::blocks", 5, 5, FEW),
-    kernel("lioness::avx512::compress::<1>", 16, 37, TWO_GROUPS),
-    kernel("lioness::avx512::compress::<2>", 70, 96, TWO_GROUPS),
-    kernel("lioness::avx512::blocks::<1>", 0, 0, ""),
-    kernel("lioness::avx512::blocks::<2>", 0, 0, ""),
+    kernel("lioness::avx2::compress", 73, 74, FEW),
+    kernel("lioness::avx2::stream", 5, 5, FEW),
+    kernel("lioness::avx512::compress", 0, 0, ""),
+    kernel("lioness::avx512::compress_two", 39, 42, AROUND),
+    kernel("lioness::avx512::stream", 0, 0, ""),
+    kernel("lioness::avx512::stream_two", 0, 0, ""),
 ];

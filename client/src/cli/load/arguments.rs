@@ -10,6 +10,7 @@ use phix_engine::wire::frame::{FrameHeader, FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
 use serde_json::{Value, json};
 
+use super::noise::NoiseArguments;
 use crate::cli::{Refusal, values};
 use crate::packet::SphinxVersion;
 use crate::tester::pace::Pace;
@@ -100,6 +101,9 @@ pub(in crate::cli) struct Arguments {
     /// The rotation that the key belongs to; by default not said, or the topology's.
     #[arg(long, value_name = "unknown|odd|even", value_parser = values::rotation)]
     rotation: Option<KeyRotation>,
+
+    #[command(flatten)]
+    pub(super) noise: NoiseArguments,
 
     /// Core that sending and receiving stay on.
     #[arg(long, value_name = "N")]
@@ -252,6 +256,7 @@ impl Arguments {
             "delay": delay,
             "arrivals": self.arrivals.to_string(),
             "connections": self.connections,
+            "noise": self.noise.describe(),
         })
     }
 }

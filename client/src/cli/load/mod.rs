@@ -1,6 +1,7 @@
 //! `phix-client load`: the load tester as a command.
 
 mod arguments;
+mod noise;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -11,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
-use phix_engine::wire::frame::FrameHeader;
 use phix_io::StopSignal;
 use rand::SeedableRng;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use crate::progress::Progress;
 use crate::tester::book::Book;
 use crate::tester::drive::{self, Load, Outcome};
 use crate::tester::live::Live;
+use crate::tester::noise::Speech;
 use crate::tester::prepare::{Prepared, Recipe, Target, prepare};
 use crate::tester::receiving::Home;
 use crate::tester::report::{self, Text};
@@ -41,6 +42,7 @@ const BAR: usize = 30;
 struct Bench<'a> {
     arguments: &'a Arguments,
     recipe: Recipe,
+    speech: Option<Speech>,
     home: Home,
     stop: Arc<AtomicBool>,
 }
@@ -50,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     arguments.cpu.map_or(Ok(()), drive::check_core)?;
     let (target, rotation) = arguments.target()?;
     let frame = arguments.frame(rotation);
+    let speech = arguments.noise.speech(&target)?;
     let listener = listen(arguments.listen, &target)?;
     let recipe = Recipe {
         target,
@@ -57,9 +60,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
         frame,
         version: arguments.sphinx_version,
         delay: arguments.hop_delay(),
+        noise: speech.is_some(),
     };
     let stop = watch_signals()?;
-    let mut bench = Bench { arguments, recipe, home: Home::new(listener)?, stop };
+    let home = Home::new(listener)?;
+    let home = match &speech {
+        Some(speech) => home.in_noise(speech.clone()),
+        None => home,
+    };
+    let mut bench = Bench { arguments, recipe, speech, home, stop };
     if arguments.find_max { bench.find_max() } else { bench.once() }
 }
 
@@ -145,12 +154,13 @@ impl Bench<'_> {
     fn trial(&mut self, rate: f64) -> Result<Outcome, Refusal> {
         let count = self.arguments.packets_at(rate)?;
         let prepared = build(&self.recipe, count)?;
-        let Prepared { frames, frame_len, rows, first_hops } = prepared;
+        let Prepared { mut frames, stride, rows, first_hops } = prepared;
         let mut rng = ChaCha20Rng::from_seed(*os_seed());
         let offsets = self.arguments.arrivals.offsets(&mut rng, rate, count);
         let book = Book::new(rows, &offsets);
         drop(offsets);
-        let load = Load { frames: &frames, frame_len, book, first_hops: &first_hops };
+        let (frames, first_hops, speech) = (&mut frames[..], &first_hops[..], self.speech.as_ref());
+        let load = Load { frames, stride, book, first_hops, speech };
         let live = Live::start()?;
         let watch = |second: &drive::Second| live.tell(second);
         Ok(drive::run(load, self.arguments.manner(), &mut self.home, &self.stop, watch)?)
@@ -171,7 +181,7 @@ impl Bench<'_> {
 
 /// Builds the packets where there is memory for them, and shows how far it is.
 fn build(recipe: &Recipe, count: usize) -> Result<Prepared, Refusal> {
-    let needed = memory_needed(count, &recipe.frame)?;
+    let needed = memory_needed(count, recipe.stride())?;
     let shown = Mutex::new((0_usize, Progress::for_terminals()));
     let began = Instant::now();
     let prepared = prepare(recipe, count, |more| {
@@ -183,8 +193,8 @@ fn build(recipe: &Recipe, count: usize) -> Result<Prepared, Refusal> {
     Ok(prepared?)
 }
 
-fn memory_needed(count: usize, frame: &FrameHeader) -> Result<u64, Refusal> {
-    let needed = memory::needed(count, frame);
+fn memory_needed(count: usize, stride: usize) -> Result<u64, Refusal> {
+    let needed = memory::needed(count, stride);
     memory::check(count, needed, memory::available()).map_err(Refusal)?;
     Ok(needed)
 }

@@ -142,10 +142,15 @@ impl EpollLink {
         let Some(Inbound { fd, stream, in_round, hung_up }) = self.inbound.get_mut(key) else {
             return Ok(false);
         };
+        // It stays in the round for all that is said about it, and gets no turn.
+        if let Some(until) = stream.rests(self.now) {
+            self.resting.add(key, until);
+            return Ok(false);
+        }
         if stream.waits() {
             self.streams.push(stream, &mut [], intake, self.now)?;
         }
-        if self.resting && !stream.waits() {
+        if self.at_rest && !stream.waits() {
             *in_round = false;
             return Ok(false);
         }

@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use rustix::time::{timerfd_create, timerfd_settime};
 
+use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
 use crate::handed::Handed;
 use crate::inbound::{End, Gate, Streams};
@@ -58,7 +59,7 @@ pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,
     /// Whether connections in are not read, save where plaintext waits.
-    resting: bool,
+    at_rest: bool,
     wakers: Arc<[Waker]>,
     shard: usize,
     /// Ends a wait to the nanosecond. The time limit of epoll itself is in milliseconds, except in
@@ -69,6 +70,7 @@ pub(crate) struct EpollLink {
     inbound: Slab<Inbound>,
     /// Connections that may have bytes to read, in the order of their turns.
     round: VecDeque<Key>,
+    resting: Resting,
     outbound: Slab<Outbound>,
     peers: Peers,
     voices: Voices,
@@ -90,7 +92,7 @@ impl EpollLink {
         let mut link = Self {
             epoll,
             listener: None,
-            resting: false,
+            at_rest: false,
             wakers: parts.wakers,
             shard: parts.shard,
             timer,
@@ -98,6 +100,7 @@ impl EpollLink {
             sources: parts.sources,
             inbound: Slab::new(parts.connections_max),
             round: VecDeque::with_capacity(parts.connections_max),
+            resting: Resting::default(),
             outbound: Slab::new(PEERS_MAX),
             peers: Peers::new(parts.seed),
             voices: Voices::new(parts.noise),
@@ -120,7 +123,8 @@ impl EpollLink {
         // With room for one packet no stream is read: its first byte may end one.
         let wait = if self.round.is_empty() || room < 2 { wait } else { Wait::No };
         let patience = self.streams.patience.ends();
-        let others = [self.peers.next_limit(), self.gate.opens(), patience];
+        let resting = self.resting.ends();
+        let others = [self.peers.next_limit(), self.gate.opens(), patience, resting];
         let wait = self.timers.wait(wait, others);
         match self.pace.hold(wait, self.now) {
             Hold::None => {}
@@ -182,6 +186,7 @@ impl Link for EpollLink {
         for index in 0..self.events.len() {
             self.handle(self.events[index], &mut intake);
         }
+        self.resting.rested(self.now, |key| self.round.push_back(key));
         self.read_round(&mut intake);
         self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);
@@ -255,7 +260,7 @@ impl Line for EpollLink {
 
     /// Nothing is read outside of a turn.
     fn rest(&mut self) -> io::Result<()> {
-        self.resting = true;
+        self.at_rest = true;
         Ok(())
     }
 
@@ -264,7 +269,7 @@ impl Line for EpollLink {
     }
 
     fn release(&mut self, mut intake: Intake<'_>) -> Vec<Handed> {
-        self.resting = false;
+        self.at_rest = false;
         self.round.clear();
         let keys = self.inbound.keys();
         keys.into_iter().filter_map(|key| self.release_one(key, &mut intake)).collect()

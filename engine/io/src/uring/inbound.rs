@@ -86,7 +86,7 @@ impl UringLink {
         let key = self.connections.insert(connection).expect("there is a place for it");
         self.inbound += 1;
         let connection = self.connections.get_mut(key).expect("inserted above");
-        self.ring.receive(key, connection.fd.as_fd())
+        self.ring.receive(key, connection.fd.as_fd(), self.sources.rate().is_some())
     }
 
     pub(super) fn adopt_one(&mut self, handed: Handed, intake: &mut Intake<'_>) -> io::Result<()> {
@@ -124,7 +124,7 @@ impl UringLink {
         connection.fed |= filled.is_some();
         let fed = connection.fed;
         let starved = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR];
-        let stopped = self.resting && !connection.closing;
+        let stopped = self.at_rest && !connection.closing;
         let starved = |error: &io::Error| {
             let code = error.raw_os_error();
             code.is_some_and(|code| starved.contains(&code) || stopped && code == libc::ECANCELED)

@@ -30,6 +30,7 @@ use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
 use phix_engine::units::{Span, Time};
 
+use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
 use crate::handed::Handed;
 use crate::inbound::{End, Gate, Stream, Streams};
@@ -98,6 +99,14 @@ impl Connection {
             Role::In { .. } | Role::Out { .. } => None,
         }
     }
+
+    /// Until when nothing is to be received, if that is so.
+    fn rests(&self, now: Time) -> Option<Time> {
+        match &self.role {
+            Role::In { stream } => stream.rests(now),
+            Role::Out { .. } => None,
+        }
+    }
 }
 
 /// Connections in and out, for one shard, over io_uring.
@@ -109,7 +118,7 @@ pub(crate) struct UringLink {
     /// Whether accepting is to end; the listener goes with the last event of it.
     leaving_listener: bool,
     /// Whether connections in are not read any more.
-    resting: bool,
+    at_rest: bool,
     wakers: Arc<[Waker]>,
     shard: usize,
     watching: bool,
@@ -126,6 +135,7 @@ pub(crate) struct UringLink {
     /// first may take all buffers, so without this order one heavy connection would always win.
     hungry: VecDeque<Key>,
     starved: VecDeque<Key>,
+    resting: Resting,
     pending: VecDeque<Pending>,
     zero_copy: ZeroCopy,
     /// Sends whose packets the kernel may still read.
@@ -152,7 +162,7 @@ impl UringLink {
             listener: None,
             accepting: false,
             leaving_listener: false,
-            resting: false,
+            at_rest: false,
             wakers: parts.wakers,
             shard: parts.shard,
             watching: false,
@@ -164,6 +174,7 @@ impl UringLink {
             inbound_max: parts.connections_max,
             hungry: VecDeque::with_capacity(places),
             starved: VecDeque::with_capacity(places),
+            resting: Resting::default(),
             pending: VecDeque::with_capacity(places),
             zero_copy: parts.zero_copy,
             flights: Slab::new(if parts.zero_copy == ZeroCopy::Off { 0 } else { FLIGHTS }),
@@ -198,15 +209,21 @@ impl UringLink {
             self.ring.accept(listener.as_fd())?;
             self.accepting = true;
         }
-        if self.ring.buffers().offered() < BUFFERS_LOW || self.resting {
+        self.resting.rested(self.now, |key| self.hungry.push_back(key));
+        if self.ring.buffers().offered() < BUFFERS_LOW || self.at_rest {
             return Ok(());
         }
         self.hungry.append(&mut self.starved);
         while let Some(key) = self.hungry.pop_front() {
             if let Some(connection) = self.connections.get_mut(key)
                 && !connection.closing
+                && !connection.receiving
             {
-                self.ring.receive(key, connection.fd.as_fd())?;
+                if let Some(until) = connection.rests(self.now) {
+                    self.resting.add(key, until);
+                    continue;
+                }
+                self.ring.receive(key, connection.fd.as_fd(), self.sources.rate().is_some())?;
                 (connection.receiving, connection.fed) = (true, false);
             }
         }
@@ -240,7 +257,8 @@ impl UringLink {
     /// any yet.
     fn enter(&mut self, wait: Wait, room: usize) -> io::Result<bool> {
         let wait = if self.pending.is_empty() || room == 0 { wait } else { Wait::No };
-        let others = [self.peers.next_limit(), self.gate.opens(), self.streams.patience.ends()];
+        let (patience, resting) = (self.streams.patience.ends(), self.resting.ends());
+        let others = [self.peers.next_limit(), self.gate.opens(), patience, resting];
         let wait = self.timers.wait(wait, others);
         match self.pace.hold(wait, self.now) {
             Hold::None => self.ring.enter(span(wait, self.now))?,
@@ -423,7 +441,7 @@ impl Line for UringLink {
     }
 
     fn rest(&mut self) -> io::Result<()> {
-        self.resting = true;
+        self.at_rest = true;
         let receiving: Vec<Key> = self
             .connections
             .entries()
@@ -441,7 +459,7 @@ impl Line for UringLink {
     }
 
     fn release(&mut self, mut intake: Intake<'_>) -> Vec<Handed> {
-        self.resting = false;
+        self.at_rest = false;
         let keys = self.connections.keys();
         keys.into_iter().filter_map(|key| self.release_one(key, &mut intake)).collect()
     }

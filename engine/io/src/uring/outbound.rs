@@ -67,7 +67,7 @@ impl UringLink {
             self.peers.greeting(peer, key, self.now);
         }
         *receiving = true;
-        self.ring.receive(key, fd.as_fd())
+        self.ring.receive(key, fd.as_fd(), false)
     }
 
     pub(super) fn start_sending(

@@ -58,7 +58,7 @@ pub(crate) fn self_test() -> Result<(), Failure> {
 fn round_trip(ring: &mut Ring) -> io::Result<()> {
     let (mut from, to) = UnixStream::pair()?;
     let key = Slab::new(1).insert(()).expect("a new slab has room");
-    ring.receive(key, to.as_fd())?;
+    ring.receive(key, to.as_fd(), false)?;
     for round in 0..2_u8 {
         let sent: Vec<u8> = (0..200).map(|byte| byte ^ round).collect();
         from.write_all(&sent)?;
@@ -83,7 +83,7 @@ pub(super) fn bundles() -> bool {
 fn bundled_round_trips(ring: &mut Ring) -> io::Result<()> {
     let (mut from, to) = UnixStream::pair()?;
     let key = Slab::new(1).insert(()).expect("a new slab has room");
-    ring.receive(key, to.as_fd())?;
+    ring.receive(key, to.as_fd(), false)?;
     for round in 0..3 * usize::from(COUNT) / BUNDLE {
         let len = BUNDLE * LEN - 100 * round;
         let sent: Vec<u8> = (0..len).map(|at| (at / 7 * (round + 1)) as u8).collect();

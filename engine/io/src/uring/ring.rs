@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use phix_engine::units::{Span, Time};
 
-use super::buffers::{Buffers, Filled, GROUP};
+use super::buffers::{Buffers, Filled, GROUP, LEN};
 use super::message::Message;
 use super::probe::Failure;
 use crate::clock::MonotonicClock;
@@ -153,9 +154,13 @@ impl Ring {
         self.push(poll.build(), Op::Wake, Key::NONE)
     }
 
-    /// Receives into the ring's buffers until there is none left or the stream ends.
-    pub(super) fn receive(&mut self, key: Key, from: BorrowedFd<'_>) -> io::Result<()> {
-        let receive = if self.bundles {
+    /// Receives into the ring's buffers until there is none left or the stream ends; with `once`,
+    /// into one of them.
+    pub(super) fn receive(&mut self, key: Key, from: BorrowedFd<'_>, once: bool) -> io::Result<()> {
+        let receive = if once {
+            let receive = opcode::Recv::new(raw(from), ptr::null_mut(), LEN as u32);
+            receive.buf_group(GROUP).build().flags(squeue::Flags::BUFFER_SELECT)
+        } else if self.bundles {
             opcode::RecvMultiBundle::new(raw(from), GROUP).build()
         } else {
             opcode::RecvMulti::new(raw(from), GROUP).build()
@@ -456,7 +461,7 @@ mod tests {
         let Some(mut ring) = ring() else { return };
         let (_from, to) = UnixStream::pair().unwrap();
         let key = Slab::new(1).insert(()).unwrap();
-        ring.receive(key, to.as_fd()).unwrap();
+        ring.receive(key, to.as_fd(), false).unwrap();
         ring.enter(Some(Span::ZERO)).unwrap();
         assert!(ring.quiet(END_LIMIT));
         assert_eq!(ring.under_way, 0);

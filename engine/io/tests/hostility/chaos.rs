@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use phix_engine::counters::{Counters, DropReason};
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::shard::{Delivery, FinalHops, Keys, NodeKey, Sink, Undelivered};
 use phix_engine::sphinx::final_message;
 use phix_engine::wire::address;
 use phix_engine::wire::frame::{FrameVersion, KeyRotation};
@@ -53,11 +53,11 @@ impl Dice {
 struct Delivered(Arc<Mutex<BTreeMap<u64, u32>>>);
 
 impl Sink for Delivered {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let number = final_message(delivery.payload).and_then(|bytes| bytes.try_into().ok());
-        let Some(number) = number.map(u64::from_be_bytes) else { return false };
+        let number = number.map(u64::from_be_bytes).ok_or(Undelivered::Malformed)?;
         *self.0.lock().unwrap().entry(number).or_insert(0) += 1;
-        true
+        Ok(())
     }
 }
 

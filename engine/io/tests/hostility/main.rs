@@ -10,4 +10,5 @@ mod connections;
 mod lossy;
 mod namespaces;
 mod overload;
+mod rates;
 mod scene;

@@ -18,7 +18,7 @@ use crate::scene::{Scene, connect_from, each};
 const GROWTH_KB: u64 = 48 * 1024;
 
 /// Ends the threads of a flood also where the test fails.
-struct SetAtEnd<'a>(&'a AtomicBool);
+pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {
     fn drop(&mut self) {
@@ -27,7 +27,13 @@ impl Drop for SetAtEnd<'_> {
 }
 
 /// Writes `bytes`, whole frames, again and again as fast as the server takes them; counts bytes.
-fn flood(source: u8, server: &Server, bytes: &[u8], taken: &AtomicU64, done: &AtomicBool) {
+pub(crate) fn flood(
+    source: u8,
+    server: &Server,
+    bytes: &[u8],
+    taken: &AtomicU64,
+    done: &AtomicBool,
+) {
     let mut connection = connect_from([127, 6, 6, source], server).unwrap();
     connection.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     // What counts is what the server takes, not what the system stores on this side.
@@ -46,7 +52,7 @@ fn flood(source: u8, server: &Server, bytes: &[u8], taken: &AtomicU64, done: &At
 }
 
 /// Packets for the scene's next hop with this delay.
-fn delayed(scene: &Scene, count: usize, delay: Duration) -> Vec<Built> {
+pub(crate) fn delayed(scene: &Scene, count: usize, delay: Duration) -> Vec<Built> {
     (0..count).map(|_| build(scene.to(), delay, PacketSize::Regular)).collect()
 }
 

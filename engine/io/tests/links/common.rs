@@ -9,7 +9,7 @@ use phix_engine::counters::Counters;
 use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
-use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink};
+use phix_engine::shard::{Config, Delivery, FinalHops, Keys, NodeKey, Sink, Undelivered};
 use phix_engine::wire::address;
 use phix_engine::wire::frame::{FRAME_HEADER_MAX, FrameHeader, FrameVersion, KeyRotation};
 use phix_engine::wire::geometry::PacketSize;
@@ -100,10 +100,10 @@ pub(crate) fn start_with<S: Sink + Send + 'static>(
 pub(crate) struct Mailbox(pub(crate) Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Sink for Mailbox {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
         let message = phix_engine::sphinx::final_message(delivery.payload);
-        self.0.lock().unwrap().extend(message.map(<[u8]>::to_vec));
-        message.is_some()
+        self.0.lock().unwrap().push(message.ok_or(Undelivered::Malformed)?.to_vec());
+        Ok(())
     }
 }
 

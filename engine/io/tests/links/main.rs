@@ -5,6 +5,7 @@ mod common;
 mod connections;
 mod forwarding;
 mod handover;
+mod injecting;
 mod lending;
 mod next_hops;
 mod noise;

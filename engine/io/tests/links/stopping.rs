@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use phix_engine::counters::DropReason;
-use phix_engine::shard::{Delivery, FinalHops, Sink};
+use phix_engine::shard::{Delivery, FinalHops, Sink, Undelivered};
 use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 use phix_io::{Refuse, Server};
@@ -163,7 +163,7 @@ fn pinned_threads_and_a_source_address() {
 struct Broken;
 
 impl Sink for Broken {
-    fn deliver(&mut self, _delivery: Delivery<'_>) -> bool {
+    fn deliver(&mut self, _delivery: Delivery<'_>) -> Result<(), Undelivered> {
         panic!("a sink that breaks, on purpose")
     }
 }

@@ -96,7 +96,7 @@ impl Compress<Words32, LANES, 1> for Group {
     }
 
     #[inline(always)]
-    fn compress(self, state: &mut State<Words32, 1>, block: &Block<Words32, 1>) {
+    fn compress(self, state: &mut State<Words32, 1>, block: &mut Block<Words32, 1>) {
         // SAFETY: `self` holds the proof that the CPU has the instructions.
         unsafe { compress(self.0, state, block) }
     }

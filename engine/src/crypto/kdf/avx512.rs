@@ -8,7 +8,7 @@ use super::sha256::{self, Block, Compress, Schedule, State};
 use super::{HopKeys, batch, portable, sha_ni};
 use crate::cpu::{Avx512, Sha};
 use crate::crypto::PAYLOAD_KEY;
-use crate::crypto::lanes::avx512::Words32;
+use crate::crypto::lanes::avx512::{Words32, interleaved};
 use crate::wire::geometry::{BETA_LEN, K};
 
 /// Lanes of a group.
@@ -129,7 +129,10 @@ fn parts(len: usize, sha: Option<Sha>) -> impl Iterator<Item = (Range<usize>, Wi
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn expand_groups<const G: usize>(sha: Groups<G>, secrets: &[[u8; 32]], keys: &mut [HopKeys]) {
+fn expand_groups<const G: usize>(sha: Groups<G>, secrets: &[[u8; 32]], keys: &mut [HopKeys])
+where
+    Groups<G>: Compress<Words32, LANES, G>,
+{
     batch::expand(sha, secrets, keys);
 }
 
@@ -138,7 +141,9 @@ fn payload_keys_groups<const G: usize>(
     sha: Groups<G>,
     seeds: &[[u8; K]],
     out: &mut [[u8; PAYLOAD_KEY]],
-) {
+) where
+    Groups<G>: Compress<Words32, LANES, G>,
+{
     batch::payload_keys(sha, seeds, out);
 }
 
@@ -148,7 +153,9 @@ fn header_macs_groups<const G: usize>(
     keys: &[[u8; K]],
     betas: &[&[u8; BETA_LEN]],
     out: &mut [[u8; K]],
-) {
+) where
+    Groups<G>: Compress<Words32, LANES, G>,
+{
     batch::header_macs(sha, keys, betas, out);
 }
 
@@ -156,20 +163,39 @@ fn header_macs_groups<const G: usize>(
 #[derive(Clone, Copy)]
 struct Groups<const G: usize>(Avx512);
 
-impl<const G: usize> Compress<Words32, LANES, G> for Groups<G> {
+impl Compress<Words32, LANES, 1> for Groups<1> {
     #[inline(always)]
     fn cpu(self) -> Avx512 {
         self.0
     }
 
     #[inline(always)]
-    fn compress(self, state: &mut State<Words32, G>, block: &Block<Words32, G>) {
+    fn compress(self, state: &mut State<Words32, 1>, block: &mut Block<Words32, 1>) {
         // SAFETY: `self` holds the proof that the CPU has the instructions.
         unsafe { compress(self.0, state, block) }
     }
 
     #[inline(always)]
-    fn compress_fixed(self, state: &mut State<Words32, G>, schedule: &Schedule) {
+    fn compress_fixed(self, state: &mut State<Words32, 1>, schedule: &Schedule) {
+        // SAFETY: `self` holds the proof that the CPU has the instructions.
+        unsafe { compress_fixed(self.0, state, schedule) }
+    }
+}
+
+impl Compress<Words32, LANES, 2> for Groups<2> {
+    #[inline(always)]
+    fn cpu(self) -> Avx512 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn compress(self, state: &mut State<Words32, 2>, block: &mut Block<Words32, 2>) {
+        // SAFETY: `self` holds the proof that the CPU has the instructions.
+        unsafe { compress_two(state, block) }
+    }
+
+    #[inline(always)]
+    fn compress_fixed(self, state: &mut State<Words32, 2>, schedule: &Schedule) {
         // SAFETY: `self` holds the proof that the CPU has the instructions.
         unsafe { compress_fixed(self.0, state, schedule) }
     }
@@ -178,8 +204,16 @@ impl<const G: usize> Compress<Words32, LANES, G> for Groups<G> {
 /// Called rather than inlined: there are many places where a block is taken in.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn compress<const G: usize>(cpu: Avx512, state: &mut State<Words32, G>, block: &Block<Words32, G>) {
+fn compress(cpu: Avx512, state: &mut State<Words32, 1>, block: &Block<Words32, 1>) {
     sha256::compress(cpu, state, block);
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn compress_two(state: &mut State<Words32, 2>, block: &mut Block<Words32, 2>) {
+    let mut s = *state;
+    interleaved::sha256::rounds(&mut s, block, &sha256::ROUND);
+    sha256::add_to(state, &s);
 }
 
 #[inline(never)]

@@ -25,15 +25,17 @@ pub(super) fn expand<V: Word32<L>, const L: usize, const G: usize>(
     secrets: &[[u8; 32]],
     keys: &mut [HopKeys],
 ) {
+    let mut block = empty(sha);
     let mut salted = Hmac::from_pads(sha, &fixed::HOP_PADS);
     let mut secret = load(sha, |lane| &secrets[lane.min(secrets.len() - 1)]);
-    let mut key = salted.of_digest(sha, &secret);
-    expand_key(sha, &key, &fixed::HOP, |index, rows| {
+    let mut key = salted.of_digest(sha, &mut block, &secret);
+    expand_key(sha, &mut block, &key, &fixed::HOP, |index, rows| {
         for (keys, row) in keys.iter_mut().zip(rows) {
             keys.0[32 * index..][..32].copy_from_slice(row);
         }
     });
     salted.wipe(sha);
+    wipe_words(sha.cpu(), &mut block);
     wipe_words(sha.cpu(), &mut secret);
     wipe_words(sha.cpu(), &mut key);
 }
@@ -45,15 +47,17 @@ pub(super) fn payload_keys<V: Word32<L>, const L: usize, const G: usize>(
     seeds: &[[u8; K]],
     out: &mut [[u8; PAYLOAD_KEY]],
 ) {
+    let mut block = empty(sha);
     let mut salted = Hmac::from_pads(sha, &fixed::PAYLOAD_PADS);
     let mut seed = load_half(sha, seeds);
-    let mut key = salted.of_half_digest(sha, &seed);
-    expand_key(sha, &key, &fixed::PAYLOAD, |index, rows| {
+    let mut key = salted.of_half_digest(sha, &mut block, &seed);
+    expand_key(sha, &mut block, &key, &fixed::PAYLOAD, |index, rows| {
         for (out, row) in out.iter_mut().zip(rows) {
             out[32 * index..][..32].copy_from_slice(row);
         }
     });
     salted.wipe(sha);
+    wipe_words(sha.cpu(), &mut block);
     wipe_words(sha.cpu(), &mut seed);
     wipe_words(sha.cpu(), &mut key);
 }
@@ -67,14 +71,15 @@ pub(super) fn header_macs<V: Word32<L>, const L: usize, const G: usize>(
     out: &mut [[u8; K]],
 ) {
     let mut key = load_half(sha, keys);
-    let mut hmac = Hmac::new(sha, &key, 4);
+    let mut block = empty(sha);
+    let mut hmac = Hmac::new(sha, &mut block, &key, 4);
     let mut state = hmac.inner;
-    for block in 0..BETA_LEN / 64 {
-        let words = load_block(sha, |lane, half| {
+    for index in 0..BETA_LEN / 64 {
+        block = load_block(sha, |lane, half| {
             let beta = betas[lane.min(betas.len() - 1)];
-            beta[64 * block + 32 * half..].first_chunk().expect("a whole block is left")
+            beta[64 * index + 32 * half..].first_chunk().expect("a whole block is left")
         });
-        sha.compress(&mut state, &words);
+        sha.compress(&mut state, &mut block);
     }
     let mut last = [[[0; 64]; L]; G];
     for (lane, row) in last.as_flattened_mut().iter_mut().enumerate() {
@@ -84,20 +89,22 @@ pub(super) fn header_macs<V: Word32<L>, const L: usize, const G: usize>(
         row[60..].copy_from_slice(&(8 * (64 + BETA_LEN as u32)).to_be_bytes());
     }
     let rows = last.as_flattened();
-    let words =
+    block =
         load_block(sha, |lane, half| rows[lane][32 * half..].first_chunk().expect("half a block"));
-    sha.compress(&mut state, &words);
-    let digest = hmac.finish(sha, &state);
+    sha.compress(&mut state, &mut block);
+    let digest = hmac.finish(sha, &mut block, &state);
     let mut rows = [[[0; 32]; L]; G];
     store(&digest, &mut rows);
     for (out, row) in out.iter_mut().zip(rows.as_flattened()) {
         out.copy_from_slice(&row[..K]);
     }
     wipe_words(sha.cpu(), &mut key);
+    wipe_words(sha.cpu(), &mut block);
     hmac.wipe(sha);
 }
 
-/// HKDF's expansion: hands over each output, a row per lane.
+/// HKDF's expansion: hands over each output, a row per lane. `block` is room for a block, here and
+/// below; whoever gave it wipes it.
 #[inline(always)]
 fn expand_key<
     V: Word32<L>,
@@ -108,42 +115,41 @@ fn expand_key<
     const N: usize,
 >(
     sha: impl Compress<V, L, G>,
+    block: &mut Block<V, G>,
     key: &State<V, G>,
     fixed: &Expansion<F, M, N>,
     mut put: impl FnMut(usize, &[[u8; 32]]),
 ) {
-    let mut hmac = Hmac::new(sha, key, 8);
+    let mut hmac = Hmac::new(sha, block, key, 8);
     let mut rows = [[[0; 32]; L]; G];
 
     let mut state = hmac.inner;
     for schedule in &fixed.first {
         sha.compress_fixed(&mut state, schedule);
     }
-    let mut output = hmac.finish(sha, &state);
+    let mut output = hmac.finish(sha, block, &state);
     store(&output, &mut rows);
     put(0, rows.as_flattened());
 
-    let mut head = [[V::splat(sha.cpu(), 0); 16]; G];
     for (i, last) in fixed.last.iter().enumerate() {
-        for (head, output) in head.iter_mut().zip(&output) {
+        for (head, output) in block.iter_mut().zip(&output) {
             head[..8].copy_from_slice(output);
             for (word, &fixed) in head[8..].iter_mut().zip(&fixed.head) {
                 *word = V::splat(sha.cpu(), fixed);
             }
         }
         state = hmac.inner;
-        sha.compress(&mut state, &head);
+        sha.compress(&mut state, block);
         for schedule in &fixed.middle {
             sha.compress_fixed(&mut state, schedule);
         }
         sha.compress_fixed(&mut state, last);
-        output = hmac.finish(sha, &state);
+        output = hmac.finish(sha, block, &state);
         store(&output, &mut rows);
         put(i + 1, rows.as_flattened());
     }
     hmac.wipe(sha);
     wipe(rows.as_flattened_mut());
-    wipe_words(sha.cpu(), &mut head);
     wipe_words(sha.cpu(), &mut state);
     wipe_words(sha.cpu(), &mut output);
 }
@@ -157,7 +163,12 @@ struct Hmac<V, const G: usize> {
 impl<V, const G: usize> Hmac<V, G> {
     /// Keyed with the first `len` words of `key`.
     #[inline(always)]
-    fn new<const L: usize>(sha: impl Compress<V, L, G>, key: &State<V, G>, len: usize) -> Self
+    fn new<const L: usize>(
+        sha: impl Compress<V, L, G>,
+        block: &mut Block<V, G>,
+        key: &State<V, G>,
+        len: usize,
+    ) -> Self
     where
         V: Word32<L>,
     {
@@ -165,14 +176,13 @@ impl<V, const G: usize> Hmac<V, G> {
         let mut states = [initial; 2];
         for (state, pad) in states.iter_mut().zip([INNER_PAD, OUTER_PAD]) {
             let pad = V::splat(sha.cpu(), u32::from_ne_bytes([pad; 4]));
-            let mut block = [[pad; 16]; G];
+            *block = [[pad; 16]; G];
             for (block, key) in block.iter_mut().zip(key) {
                 for (word, key) in block.iter_mut().zip(&key[..len]) {
                     *word = key.xor(pad);
                 }
             }
-            sha.compress(state, &block);
-            wipe_words(sha.cpu(), &mut block);
+            sha.compress(state, block);
         }
         let [inner, outer] = states;
         Self { inner, outer }
@@ -197,14 +207,15 @@ impl<V, const G: usize> Hmac<V, G> {
     fn of_digest<const L: usize>(
         &self,
         sha: impl Compress<V, L, G>,
+        block: &mut Block<V, G>,
         data: &State<V, G>,
     ) -> State<V, G>
     where
         V: Word32<L>,
     {
         let mut state = self.inner;
-        close(sha, &mut state, data, 8, TWO_BLOCK_BITS);
-        self.finish(sha, &state)
+        close(sha, block, &mut state, data, 8, TWO_BLOCK_BITS);
+        self.finish(sha, block, &state)
     }
 
     /// The MAC of 16 bytes, the first words of `data`.
@@ -212,14 +223,15 @@ impl<V, const G: usize> Hmac<V, G> {
     fn of_half_digest<const L: usize>(
         &self,
         sha: impl Compress<V, L, G>,
+        block: &mut Block<V, G>,
         data: &State<V, G>,
     ) -> State<V, G>
     where
         V: Word32<L>,
     {
         let mut state = self.inner;
-        close(sha, &mut state, data, 4, TWO_BLOCK_BITS - 8 * 16);
-        self.finish(sha, &state)
+        close(sha, block, &mut state, data, 4, TWO_BLOCK_BITS - 8 * 16);
+        self.finish(sha, block, &state)
     }
 
     /// The MAC of what the inner hash has taken in.
@@ -227,13 +239,14 @@ impl<V, const G: usize> Hmac<V, G> {
     fn finish<const L: usize>(
         &self,
         sha: impl Compress<V, L, G>,
+        block: &mut Block<V, G>,
         inner: &State<V, G>,
     ) -> State<V, G>
     where
         V: Word32<L>,
     {
         let mut state = self.outer;
-        close(sha, &mut state, inner, 8, TWO_BLOCK_BITS);
+        close(sha, block, &mut state, inner, 8, TWO_BLOCK_BITS);
         state
     }
 
@@ -251,19 +264,25 @@ impl<V, const G: usize> Hmac<V, G> {
 #[inline(always)]
 fn close<V: Word32<L>, const L: usize, const G: usize>(
     sha: impl Compress<V, L, G>,
+    block: &mut Block<V, G>,
     state: &mut State<V, G>,
     data: &State<V, G>,
     len: usize,
     bits: u32,
 ) {
-    let mut block = [[V::splat(sha.cpu(), 0); 16]; G];
+    *block = empty(sha);
     for (block, data) in block.iter_mut().zip(data) {
         block[..len].copy_from_slice(&data[..len]);
         block[len] = V::splat(sha.cpu(), 0x8000_0000);
         block[15] = V::splat(sha.cpu(), bits);
     }
-    sha.compress(state, &block);
-    wipe_words(sha.cpu(), &mut block);
+    sha.compress(state, block);
+}
+
+/// A block of zeros.
+#[inline(always)]
+fn empty<V: Word32<L>, const L: usize, const G: usize>(sha: impl Compress<V, L, G>) -> Block<V, G> {
+    [[V::splat(sha.cpu(), 0); 16]; G]
 }
 
 /// A block per lane; the argument gives each half of each lane's.

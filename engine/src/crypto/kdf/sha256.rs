@@ -35,15 +35,14 @@ pub(super) trait Compress<V: Word32<L>, const L: usize, const G: usize>: Copy {
     /// Proof that the CPU has the instructions.
     fn cpu(self) -> V::Cpu;
 
-    /// Takes in one block per lane.
-    fn compress(self, state: &mut State<V, G>, block: &Block<V, G>);
+    /// Takes in one block per lane, and may leave anything in its place.
+    fn compress(self, state: &mut State<V, G>, block: &mut Block<V, G>);
 
     /// Takes in the same block in all lanes.
     fn compress_fixed(self, state: &mut State<V, G>, schedule: &Schedule);
 }
 
 /// The compression for any vector.
-#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
 #[inline(always)]
 pub(super) fn compress<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
@@ -51,6 +50,17 @@ pub(super) fn compress<V: Word32<L>, const L: usize, const G: usize>(
     block: &Block<V, G>,
 ) {
     let (mut s, mut w) = (*state, *block);
+    rounds(cpu, &mut s, &mut w);
+    add_to(state, &s);
+}
+
+#[expect(clippy::cognitive_complexity, reason = "rounds, written out")]
+#[inline(always)]
+fn rounds<V: Word32<L>, const L: usize, const G: usize>(
+    cpu: V::Cpu,
+    s: &mut State<V, G>,
+    w: &mut Block<V, G>,
+) {
     for (quarter, constants) in ROUND.as_chunks::<16>().0.iter().enumerate() {
         if quarter > 0 {
             unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
@@ -62,7 +72,6 @@ pub(super) fn compress<V: Word32<L>, const L: usize, const G: usize>(
             each_group!(g of G { round(&mut s[g], i, w[g][i].add(constant)); });
         });
     }
-    add_to(state, &s);
 }
 
 /// The compression of a block whose schedule is known.
@@ -83,8 +92,9 @@ pub(super) fn compress_fixed<V: Word32<L>, const L: usize, const G: usize>(
     add_to(state, &s);
 }
 
+/// Adds to the state what the rounds have made of it.
 #[inline(always)]
-fn add_to<V: Word32<L>, const L: usize, const G: usize>(
+pub(super) fn add_to<V: Word32<L>, const L: usize, const G: usize>(
     state: &mut State<V, G>,
     other: &State<V, G>,
 ) {

@@ -84,7 +84,7 @@ impl<const G: usize> Compress<u32, 1, G> for Streams<G> {
     fn cpu(self) {}
 
     #[inline(always)]
-    fn compress(self, state: &mut State<u32, G>, block: &Block<u32, G>) {
+    fn compress(self, state: &mut State<u32, G>, block: &mut Block<u32, G>) {
         // SAFETY: `self` holds the proof that the CPU has the instructions.
         unsafe { compress(state, block) }
     }

@@ -166,7 +166,11 @@ struct Emulation;
 impl<const L: usize, const G: usize> Compress<Emulated<u32, L>, L, G> for Emulation {
     fn cpu(self) {}
 
-    fn compress(self, state: &mut State<Emulated<u32, L>, G>, block: &Block<Emulated<u32, L>, G>) {
+    fn compress(
+        self,
+        state: &mut State<Emulated<u32, L>, G>,
+        block: &mut Block<Emulated<u32, L>, G>,
+    ) {
         sha256::compress((), state, block);
     }
 

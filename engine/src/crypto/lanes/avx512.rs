@@ -2,10 +2,15 @@
 
 #![expect(unsafe_code, reason = "instructions beyond the target's baseline, loads and stores")]
 
+pub(in crate::crypto) mod interleaved;
+
 use core::arch::x86_64::*;
+
+use zeroize::optimization_barrier;
 
 use super::{Word32, Word64, unroll};
 use crate::cpu::Avx512;
+use crate::crypto::wipe;
 
 /// One instruction.
 macro_rules! avx512 {
@@ -20,6 +25,21 @@ macro_rules! avx512 {
 const PARITY: i32 = 0b1001_0110;
 const CHOOSE: i32 = 0b1100_1010;
 const MAJORITY: i32 = 0b1110_1000;
+
+/// Quarters 0 and 2 of one register and then of another; quarters 1 and 3.
+const EVEN: i32 = 0b10_00_10_00;
+const ODD: i32 = 0b11_01_11_01;
+
+/// Two pieces of 32 bytes, the first lowest: piece `at` of each row.
+#[inline(always)]
+fn halves(_: Avx512, rows: [&[u8; 64]; 2], at: usize) -> __m512i {
+    let [low, high] = rows.map(|row| {
+        let piece: &[u8; 32] = row[32 * at..].first_chunk().expect("the rows have two pieces");
+        // SAFETY: a reference to 32 bytes, and the instruction asks for no alignment.
+        unsafe { _mm256_loadu_si256(piece.as_ptr().cast()) }
+    });
+    avx512!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+}
 
 /// Four pieces of 16 bytes, the first lowest: piece `at` of each row.
 #[inline(always)]
@@ -40,6 +60,46 @@ fn join<const N: usize>(_: Avx512, rows: [&[u8; N]; 4], at: usize) -> __m512i {
 fn store(row: &mut [u8; 32], value: __m256i) {
     // SAFETY: a reference to 32 bytes, and the instruction asks for no alignment.
     unsafe { _mm256_storeu_si256(row.as_mut_ptr().cast(), value) }
+}
+
+#[inline(always)]
+fn xor_store(value: __m512i, data: &mut [u8; 64]) {
+    let place = data.as_mut_ptr();
+    // SAFETY: a reference to 64 bytes, and the instruction asks for no alignment.
+    let before = unsafe { _mm512_loadu_si512(place.cast()) };
+    let sum = avx512!(_mm512_xor_si512(before, value));
+    // SAFETY: as above.
+    unsafe { _mm512_storeu_si512(place.cast(), sum) }
+}
+
+/// Xors rows onto data that ends before they do.
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+fn xor_some(rows: &[__m512i; 16], data: &mut [u8]) {
+    let (blocks, rest) = data.as_chunks_mut::<64>();
+    blocks.iter_mut().zip(rows).for_each(|(block, row)| xor_store(*row, block));
+    if !rest.is_empty() {
+        let mut last = [0; 64];
+        xor_store(rows[blocks.len()], &mut last);
+        rest.iter_mut().zip(&last).for_each(|(byte, last)| *byte ^= last);
+        wipe(core::slice::from_mut(&mut last));
+    }
+}
+
+/// Transposes the 4 by 4 quarters.
+#[inline(always)]
+fn transpose_quarters(rows: [__m512i; 4]) -> [__m512i; 4] {
+    let [a, b, c, d] = rows;
+    let ab_even = avx512!(_mm512_shuffle_i32x4::<EVEN>(a, b));
+    let ab_odd = avx512!(_mm512_shuffle_i32x4::<ODD>(a, b));
+    let cd_even = avx512!(_mm512_shuffle_i32x4::<EVEN>(c, d));
+    let cd_odd = avx512!(_mm512_shuffle_i32x4::<ODD>(c, d));
+    [
+        avx512!(_mm512_shuffle_i32x4::<EVEN>(ab_even, cd_even)),
+        avx512!(_mm512_shuffle_i32x4::<EVEN>(ab_odd, cd_odd)),
+        avx512!(_mm512_shuffle_i32x4::<ODD>(ab_even, cd_even)),
+        avx512!(_mm512_shuffle_i32x4::<ODD>(ab_odd, cd_odd)),
+    ]
 }
 
 /// Transposes the 4 by 4 words in every quarter.
@@ -106,6 +166,31 @@ impl Word32<16> for Words32 {
             store(&mut rows[8 + i], avx512!(_mm512_castsi512_si256(two)));
             store(&mut rows[12 + i], avx512!(_mm512_extracti64x4_epi64::<1>(two)));
         });
+    }
+
+    #[inline(always)]
+    fn xor_rows(words: &[Self; 16], data: &mut [u8]) {
+        let mut rows = [words[0].0; 16];
+        unroll!(i in [0 1 2 3] {
+            let four = [words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]];
+            let four = transpose4([four[0].0, four[1].0, four[2].0, four[3].0]);
+            unroll!(k in [0 1 2 3] { rows[4 * i + k] = four[k]; });
+        });
+        unroll!(i in [0 1 2 3] {
+            let lanes = transpose_quarters([rows[i], rows[4 + i], rows[8 + i], rows[12 + i]]);
+            unroll!(k in [0 1 2 3] { rows[4 * k + i] = lanes[k]; });
+        });
+        if let Ok(whole) = <&mut [u8; 16 * 64]>::try_from(&mut *data) {
+            let (blocks, _) = whole.as_chunks_mut::<64>();
+            unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
+                xor_store(rows[i], &mut blocks[i]);
+            });
+        } else {
+            let mut copy = rows;
+            avx512!(xor_some(&copy, data));
+            copy = [avx512!(_mm512_setzero_si512()); 16];
+            optimization_barrier(&copy);
+        }
     }
 
     #[inline(always)]
@@ -176,11 +261,19 @@ impl Word64<8> for Words64 {
     #[inline(always)]
     fn load_rows(cpu: Avx512, rows: &[&[u8; 64]; 8]) -> [Self; 8] {
         let mut words = [Self::splat(cpu, 0); 8];
-        unroll!(i in [0 1 2 3] {
-            let even = join(cpu, [rows[0], rows[2], rows[4], rows[6]], i);
-            let odd = join(cpu, [rows[1], rows[3], rows[5], rows[7]], i);
-            words[2 * i] = Self(avx512!(_mm512_unpacklo_epi64(even, odd)));
-            words[2 * i + 1] = Self(avx512!(_mm512_unpackhi_epi64(even, odd)));
+        unroll!(half in [0 1] {
+            let pair = |row: usize| halves(cpu, [rows[row], rows[row + 2]], half);
+            let (first, second) = ([pair(0), pair(1)], [pair(4), pair(5)]);
+            let even = avx512!(_mm512_unpacklo_epi64(first[0], first[1]));
+            let odd = avx512!(_mm512_unpackhi_epi64(first[0], first[1]));
+            let other_even = avx512!(_mm512_unpacklo_epi64(second[0], second[1]));
+            let other_odd = avx512!(_mm512_unpackhi_epi64(second[0], second[1]));
+            let of = |one: __m512i, other: __m512i| [
+                Self(avx512!(_mm512_shuffle_i64x2::<EVEN>(one, other))),
+                Self(avx512!(_mm512_shuffle_i64x2::<ODD>(one, other))),
+            ];
+            [words[4 * half], words[4 * half + 2]] = of(even, other_even);
+            [words[4 * half + 1], words[4 * half + 3]] = of(odd, other_odd);
         });
         words
     }

@@ -13,6 +13,8 @@ pub(super) mod avx512;
 #[cfg(test)]
 pub(super) mod emulated;
 
+use zeroize::optimization_barrier;
+
 /// Writes the body out once per number. A loop would be unrolled as well, but too late for arrays
 /// of vectors to be kept in registers.
 macro_rules! unroll {
@@ -54,6 +56,23 @@ pub(super) trait Word32<const L: usize>: Copy {
     /// The reverse of [`Word32::load_rows`].
     fn store_rows(words: &[Self; 8], rows: &mut [[u8; 32]; L]);
 
+    /// Xors the lanes onto `data`, which is at most as long as they are: the first lane's 16 words,
+    /// little-endian, then the second's, and so on.
+    #[inline(always)]
+    fn xor_rows(words: &[Self; 16], data: &mut [u8]) {
+        let (halves, _) = words.as_chunks::<8>();
+        let mut rows = [[[0; 32]; L]; 2];
+        Self::store_rows(&halves[0], &mut rows[0]);
+        Self::store_rows(&halves[1], &mut rows[1]);
+        for (lane, data) in data.chunks_mut(64).enumerate() {
+            let (front, back) = data.split_at_mut(data.len().min(32));
+            xor_row(&rows[0][lane], front);
+            xor_row(&rows[1][lane], back);
+        }
+        rows = [[[0; 32]; L]; 2];
+        optimization_barrier(&rows);
+    }
+
     fn add(self, other: Self) -> Self;
 
     fn xor(self, other: Self) -> Self;
@@ -83,6 +102,18 @@ pub(super) trait Word32<const L: usize>: Copy {
     #[inline(always)]
     fn majority(self, second: Self, third: Self) -> Self {
         self.xor(second).and(second.xor(third)).xor(second)
+    }
+}
+
+/// Xors a row onto `data`; the usual case, a whole row, is done in words.
+#[inline(always)]
+fn xor_row(row: &[u8; 32], data: &mut [u8]) {
+    if let Ok(whole) = <&mut [u8; 32]>::try_from(&mut *data) {
+        let mut sum = *row;
+        sum.iter_mut().zip(&*whole).for_each(|(sum, byte)| *sum ^= byte);
+        *whole = sum;
+    } else {
+        data.iter_mut().zip(row).for_each(|(byte, row)| *byte ^= row);
     }
 }
 

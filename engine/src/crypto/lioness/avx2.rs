@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "instructions beyond the target's baseline")]
 
 use super::blake2b::{self, Block, Position, State};
-use super::chacha20::{self, BLOCK, Start, Stream};
+use super::chacha20::{self, BLOCK, Start};
 use super::portable;
 use super::rounds::{self, Parts};
 use crate::cpu::Avx2;
@@ -102,27 +102,25 @@ fn compress(
     block: &Block<Words64, 1>,
     position: Position,
 ) {
-    blake2b::compress(cpu, state, block, position);
+    blake2b::compress(cpu, state, block, position, |v, block| blake2b::rounds(v, block));
 }
 
 /// Messages of a single block, side by side.
 #[target_feature(enable = "avx2")]
 fn stream_short(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-    chacha20::apply_short(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, 1>| {
-        blocks(start, stream);
-    });
+    chacha20::apply_short(cpu, keys, messages, |start, data| stream(cpu, start, data));
 }
 
 /// Longer messages, one after the other.
 #[target_feature(enable = "avx2")]
 fn stream_long(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-    chacha20::apply_long(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, 1>| {
-        blocks(start, stream);
+    chacha20::apply_long::<_, BLOCKS, 1>(cpu, keys, messages, |start, data| {
+        stream(cpu, start, data);
     });
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn blocks(start: &Start<Words32, 1>, stream: &mut Stream<BLOCKS, 1>) {
-    chacha20::stream(start, stream);
+fn stream(cpu: Avx2, start: &Start<Words32>, data: &mut [u8]) {
+    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data, |s| chacha20::rounds(s));
 }

@@ -2,12 +2,13 @@
 
 #![expect(unsafe_code, reason = "instructions beyond the target's baseline")]
 
-use super::blake2b::{self, Position};
-use super::chacha20::{self, BLOCK, Start, Stream};
+use super::blake2b::{self, Block, Position, State};
+use super::chacha20::{self, BLOCK, Start};
 use super::portable;
 use super::rounds::{self, Parts};
 use crate::cpu::Avx512;
 use crate::crypto::PAYLOAD_KEY;
+use crate::crypto::lanes::avx512::interleaved::mixing::{blake2b_rounds, chacha20_rounds};
 use crate::crypto::lanes::avx512::{Words32, Words64};
 
 /// Lanes of a group of the hash.
@@ -63,10 +64,10 @@ impl Parts for Avx512Parts {
             unsafe { stream_short(self.0, keys, messages) }
         } else if longest <= BLOCKS * BLOCK {
             // SAFETY: as above.
-            unsafe { stream_long::<1>(self.0, keys, messages) }
+            unsafe { stream_medium(self.0, keys, messages) }
         } else {
             // SAFETY: as above.
-            unsafe { stream_long::<2>(self.0, keys, messages) }
+            unsafe { stream_long(self.0, keys, messages) }
         }
     }
 }
@@ -81,11 +82,13 @@ fn hash<const G: usize>(
     keys: &[&[u8; 64]],
     messages: &[&[u8]],
     digests: &mut [[u8; 32]],
-) {
+) where
+    Groups<G>: blake2b::Compress<Words64, HASHES, G>,
+{
     blake2b::hash(blake, keys, messages, digests);
 }
 
-impl<const G: usize> blake2b::Compress<Words64, HASHES, G> for Groups<G> {
+impl blake2b::Compress<Words64, HASHES, 1> for Groups<1> {
     #[inline(always)]
     fn cpu(self) -> Avx512 {
         self.0
@@ -94,8 +97,8 @@ impl<const G: usize> blake2b::Compress<Words64, HASHES, G> for Groups<G> {
     #[inline(always)]
     fn compress(
         self,
-        state: &mut blake2b::State<Words64, G>,
-        block: &blake2b::Block<Words64, G>,
+        state: &mut State<Words64, 1>,
+        block: &Block<Words64, 1>,
         position: Position,
     ) {
         // SAFETY: `self` holds the proof that the CPU has the instructions.
@@ -103,35 +106,76 @@ impl<const G: usize> blake2b::Compress<Words64, HASHES, G> for Groups<G> {
     }
 }
 
+impl blake2b::Compress<Words64, HASHES, 2> for Groups<2> {
+    #[inline(always)]
+    fn cpu(self) -> Avx512 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn compress(
+        self,
+        state: &mut State<Words64, 2>,
+        block: &Block<Words64, 2>,
+        position: Position,
+    ) {
+        // SAFETY: `self` holds the proof that the CPU has the instructions.
+        unsafe { compress_two(self.0, state, block, position) }
+    }
+}
+
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn compress<const G: usize>(
+fn compress(
     cpu: Avx512,
-    state: &mut blake2b::State<Words64, G>,
-    block: &blake2b::Block<Words64, G>,
+    state: &mut State<Words64, 1>,
+    block: &Block<Words64, 1>,
     position: Position,
 ) {
-    blake2b::compress(cpu, state, block, position);
+    blake2b::compress(cpu, state, block, position, |v, block| blake2b::rounds(v, block));
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn compress_two(
+    cpu: Avx512,
+    state: &mut State<Words64, 2>,
+    block: &Block<Words64, 2>,
+    position: Position,
+) {
+    blake2b::compress(cpu, state, block, position, |v, block| blake2b_rounds(v, block));
 }
 
 /// Messages of a single block, side by side.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
 fn stream_short(cpu: Avx512, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-    chacha20::apply_short(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, 1>| {
-        blocks(start, stream);
-    });
+    chacha20::apply_short(cpu, keys, messages, |start, data| stream(cpu, start, data));
 }
 
 /// Longer messages, one after the other.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn stream_long<const G: usize>(cpu: Avx512, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
-    chacha20::apply_long(cpu, keys, messages, |start, stream: &mut Stream<BLOCKS, G>| {
-        blocks(start, stream);
+fn stream_medium(cpu: Avx512, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    chacha20::apply_long::<_, BLOCKS, 1>(cpu, keys, messages, |start, data| {
+        stream(cpu, start, data);
+    });
+}
+
+/// Messages of more blocks than a group has.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn stream_long(cpu: Avx512, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
+    chacha20::apply_long::<_, BLOCKS, 2>(cpu, keys, messages, |start, data| {
+        stream_two(cpu, start, data);
     });
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn blocks<const G: usize>(start: &Start<Words32, G>, stream: &mut Stream<BLOCKS, G>) {
-    chacha20::stream(start, stream);
+fn stream(cpu: Avx512, start: &Start<Words32>, data: &mut [u8]) {
+    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data, |s| chacha20::rounds(s));
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn stream_two(cpu: Avx512, start: &Start<Words32>, data: &mut [u8]) {
+    chacha20::stream::<_, BLOCKS, 2>(cpu, start, data, |s| chacha20_rounds(s));
 }

@@ -48,8 +48,10 @@ pub(super) fn encrypt(parts: impl Parts, keys: &[[u8; PAYLOAD_KEY]], payloads: &
     });
 }
 
-/// Digests, or keys of the stream cipher.
-type Scratch = [[u8; 32]; GROUP_MAX];
+/// Digests, or keys of the stream cipher. Where it lies on the stack is chance; that no row lies in
+/// two lines of the cache is not.
+#[repr(align(64))]
+struct Scratch([[u8; 32]; GROUP_MAX]);
 
 /// Cuts the batch where the length changes and where a group is full.
 #[inline(always)]
@@ -64,7 +66,7 @@ fn runs<P: Parts>(
     for payload in &*payloads {
         assert!(payload.len() > LEFT, "a payload of {} bytes has no right half", payload.len());
     }
-    let mut scratch = [[0; 32]; GROUP_MAX];
+    let mut scratch = Scratch([[0; 32]; GROUP_MAX]);
     let mut rest = keys;
     for run in payloads.chunk_by_mut(|one, other| one.len() == other.len()) {
         for group in run.chunks_mut(P::GROUP) {
@@ -73,7 +75,7 @@ fn runs<P: Parts>(
             rest = after;
         }
     }
-    wipe(&mut scratch);
+    wipe(&mut scratch.0);
 }
 
 /// `left ^= hash(key, right)`, the key being the part of each payload's key at `part`.
@@ -89,7 +91,7 @@ fn hash_round(
         keys.iter().map(|key| key[part..].first_chunk().expect("the key has this part")).collect();
     let rights: ArrayVec<&[u8], GROUP_MAX> =
         payloads.iter().map(|payload| &payload[LEFT..]).collect();
-    let digests = &mut digests[..keys.len()];
+    let digests = &mut digests.0[..keys.len()];
     parts.hash(&keys, &rights, digests);
     drop(rights);
     for (payload, digest) in payloads.iter_mut().zip(digests) {
@@ -107,11 +109,11 @@ fn stream_round(
     round_keys: &mut Scratch,
 ) {
     let mut rights = ArrayVec::<&mut [u8], GROUP_MAX>::new();
-    for ((payload, key), round_key) in payloads.iter_mut().zip(keys).zip(&mut *round_keys) {
+    for ((payload, key), round_key) in payloads.iter_mut().zip(keys).zip(&mut round_keys.0) {
         let (left, right) = payload.split_at_mut(LEFT);
         round_key.copy_from_slice(left);
         round_key.iter_mut().zip(&key[part..]).for_each(|(byte, key)| *byte ^= key);
         rights.push(right);
     }
-    parts.stream(&round_keys[..rights.len()], &mut rights);
+    parts.stream(&round_keys.0[..rights.len()], &mut rights);
 }

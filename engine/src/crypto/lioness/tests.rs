@@ -10,7 +10,7 @@ use rand::Rng;
 use sphinx_packet::payload::Payload;
 
 use super::blake2b::{self, Position};
-use super::chacha20::{self, BLOCK, Start, Stream};
+use super::chacha20::{self, BLOCK};
 use super::rounds::{self, Parts};
 use super::{Lioness, portable};
 use crate::crypto::PAYLOAD_KEY;
@@ -160,7 +160,7 @@ impl<const H: usize, const C: usize, const G: usize> blake2b::Compress<Emulated<
         block: &blake2b::Block<Emulated<u64, H>, G>,
         position: Position,
     ) {
-        blake2b::compress((), state, block, position);
+        blake2b::compress((), state, block, position, |v, block| blake2b::rounds(v, block));
     }
 }
 
@@ -173,15 +173,17 @@ impl<const H: usize, const C: usize, const G: usize> Parts for Emulation<H, C, G
 
     fn stream(self, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
         if messages.iter().all(|message| message.len() <= BLOCK) {
-            let blocks = |start: &Start<Emulated<u32, C>, 1>, stream: &mut Stream<C, 1>| {
-                chacha20::stream(start, stream);
-            };
-            chacha20::apply_short((), keys, messages, blocks);
+            chacha20::apply_short((), keys, messages, |start, data| {
+                chacha20::stream::<Emulated<u32, C>, C, 1>((), start, data, |s| {
+                    chacha20::rounds(s)
+                });
+            });
         } else {
-            let blocks = |start: &Start<Emulated<u32, C>, G>, stream: &mut Stream<C, G>| {
-                chacha20::stream(start, stream);
-            };
-            chacha20::apply_long((), keys, messages, blocks);
+            chacha20::apply_long::<_, C, G>((), keys, messages, |start, data| {
+                chacha20::stream::<Emulated<u32, C>, C, G>((), start, data, |s| {
+                    chacha20::rounds(s)
+                });
+            });
         }
     }
 }

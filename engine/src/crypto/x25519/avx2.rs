@@ -139,6 +139,11 @@ impl Lanes for Ymm {
     }
 
     #[inline(always)]
+    fn mask_bits(mask: Self) -> u64 {
+        u64::from(op!(_mm256_movemask_pd(mask.float())).cast_unsigned())
+    }
+
+    #[inline(always)]
     fn select(mask: Self, clear: Self, set: Self) -> Self {
         Self::bits(op!(_mm256_blendv_pd(clear.float(), set.float(), mask.float())))
     }

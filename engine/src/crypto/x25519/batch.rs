@@ -1,6 +1,6 @@
 //! Any number of multiplications on vectors of a fixed width.
 
-use super::field::{Factor, Field, Wide, invert, product, wipe};
+use super::field::{Chain, Factor, Field, Wide, powers, product, wipe};
 use super::ladder::Ladder;
 use super::lanes::Lanes;
 use super::words;
@@ -24,8 +24,7 @@ pub(super) fn multiply<F: Field>(scalars: &[[u8; 32]], points: &[[u8; 32]], out:
 #[inline(always)]
 fn chunk<F: Field>(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
     let width = F::Lanes::WIDTH;
-    let mut numerators = [Factor([F::Lanes::splat(0); 5]); VECTORS];
-    let mut denominators = numerators;
+    let mut batch = Batch::<F>::new();
     let used = out.len().div_ceil(width);
     let mut i = 0;
     while i < used {
@@ -33,21 +32,59 @@ fn chunk<F: Field>(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32
         if F::PAIRED && i + 1 < used {
             let other = Ladder::<F>::new(&s[width..], &p[width..]);
             let both = Ladder::<F>::new(s, p).climb_both(other);
-            [numerators[i], denominators[i]] = both[0];
-            [numerators[i + 1], denominators[i + 1]] = both[1];
+            batch.push(i, both[0]);
+            batch.push(i + 1, both[1]);
             i += 2;
         } else {
-            [numerators[i], denominators[i]] = Ladder::<F>::new(s, p).climb();
+            batch.push(i, Ladder::<F>::new(s, p).climb());
             i += 1;
         }
     }
-    let (numerators, denominators) = (&mut numerators[..used], &mut denominators[..used]);
-    divide::<F>(numerators, denominators);
-    for (quotient, rows) in numerators.iter().zip(out.chunks_mut(width)) {
-        words::scatter(words::from_limbs(words::freeze(F::limbs(quotient))), rows);
+    batch.finish(out);
+}
+
+/// Products that are still fractions, a vector each.
+pub(super) struct Batch<F: Field> {
+    numerators: [Factor<F::Lanes>; VECTORS],
+    denominators: [Factor<F::Lanes>; VECTORS],
+    /// Where each of them belongs, in vectors.
+    places: [usize; VECTORS],
+    used: usize,
+}
+
+impl<F: Field> Batch<F> {
+    /// Without any.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        let none = [Factor([F::Lanes::splat(0); 5]); VECTORS];
+        Self { numerators: none, denominators: none, places: [0; VECTORS], used: 0 }
     }
-    wipe(numerators);
-    wipe(denominators);
+
+    /// One more, numerators and denominators, whose first row will be that of `place` vectors.
+    #[inline(always)]
+    pub(super) fn push(&mut self, place: usize, [numerator, denominator]: [Factor<F::Lanes>; 2]) {
+        self.numerators[self.used] = numerator;
+        self.denominators[self.used] = denominator;
+        self.places[self.used] = place;
+        self.used += 1;
+    }
+
+    /// Divides them all and writes the quotients where they belong.
+    #[inline(always)]
+    pub(super) fn finish(mut self, out: &mut [[u8; 32]]) {
+        let numerators = &mut self.numerators[..self.used];
+        let denominators = &mut self.denominators[..self.used];
+        if numerators.is_empty() {
+            return;
+        }
+        divide::<F>(numerators, denominators);
+        for (quotient, place) in numerators.iter().zip(self.places) {
+            let rows = &mut out[place * F::Lanes::WIDTH..];
+            words::scatter(words::from_limbs(words::freeze(F::limbs(quotient))), rows);
+        }
+        wipe(numerators);
+        wipe(denominators);
+    }
 }
 
 /// `numerators[i] /= denominators[i]`, where dividing by zero gives zero.
@@ -72,7 +109,7 @@ fn divide<F: Field>(numerators: &mut [Factor<F::Lanes>], denominators: &mut [Fac
         *before = all;
         all = product::<F>(&all, denominator);
     }
-    let mut inverse = invert::<F>(&all);
+    let [mut inverse] = powers::<F, 1>(&[all], Chain::Inverse);
     for ((before, numerator), denominator) in
         before.iter().zip(numerators).zip(denominators.iter()).rev()
     {

@@ -3,10 +3,12 @@
 
 extern crate std;
 
-use super::batch;
+use super::batch::{self, Batch};
+use super::comb::{self, ROWS, Row};
 use super::float::Fused;
 use super::ifma::Ifma;
 use super::lanes::{Float, LANES_MAX, Lanes, Madd52};
+use super::multiples::{Again, Multiples};
 
 /// The algebra of the `avx512` tier.
 pub(super) fn ifma(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
@@ -16,6 +18,35 @@ pub(super) fn ifma(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32
 /// The algebra of the `avx2` tier.
 pub(super) fn fused(scalars: &[[u8; 32]], points: &[[u8; 32]], out: &mut [[u8; 32]]) {
     batch::multiply::<Fused<Emulated<4, false>>>(scalars, points, out);
+}
+
+/// The algebra of points that are multiplied again.
+pub(super) fn again() -> Again {
+    Again { prepare, multiply }
+}
+
+fn prepare(points: &mut Multiples) {
+    let mut plain = 0;
+    for (at, points, rows) in points.parts_mut(16) {
+        plain |= at_once(points, rows) << at;
+    }
+    points.set_plain(plain);
+}
+
+fn at_once(points: &[[u8; 32]], rows: &mut [[Row; ROWS]]) -> u64 {
+    if points.len() > 8 {
+        comb::prepare::<Ifma<Emulated<8, true>>, 2>(points, rows)
+    } else {
+        comb::prepare::<Ifma<Emulated<8, true>>, 1>(points, rows)
+    }
+}
+
+fn multiply(scalars: &[[u8; 32]], wanted: u64, points: &Multiples, out: &mut [[u8; 32]]) {
+    let mut batch = Batch::<Ifma<Emulated<8, true>>>::new();
+    for (place, scalars, rows) in points.vectors(8, scalars, wanted) {
+        batch.push(place, comb::multiply::<Ifma<Emulated<8, true>>>(scalars, rows));
+    }
+    batch.finish(out);
 }
 
 /// None of its methods is inlined: tens of thousands of copies of their checks would take minutes
@@ -102,6 +133,11 @@ impl<const N: usize, const EXACT: bool> Lanes for Emulated<N, EXACT> {
     #[inline(never)]
     fn top_bits(self) -> Self::Mask {
         self.0.map(|a| a >> 63 == 1)
+    }
+
+    #[inline(never)]
+    fn mask_bits(mask: Self::Mask) -> u64 {
+        mask.iter().rev().fold(0, |bits, &bit| bits << 1 | u64::from(bit))
     }
 
     #[inline(never)]

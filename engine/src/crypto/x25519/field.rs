@@ -111,10 +111,19 @@ pub(super) fn wipe<L: Lanes>(factors: &mut [Factor<L>]) {
     optimization_barrier(factors);
 }
 
-/// Steps to x^(p - 2): square the latest power so many times, then multiply with an earlier one.
-/// The powers are, in order, those of x, x^2, and one per step. Bernstein's chain, from the
+/// Powers that the arithmetic takes.
+#[derive(Clone, Copy)]
+pub(super) enum Chain {
+    /// p - 2, which makes inverses (Fermat).
+    Inverse,
+    /// (p - 5) / 8 = 2^252 - 3, which makes roots of inverses.
+    InverseRoot,
+}
+
+/// Steps to x^(2^250 - 1): square the latest power so many times, then multiply with an earlier
+/// one. The powers are, in order, those of x, x^2, and one per step. Bernstein's chain, from the
 /// reference code of "Curve25519: new Diffie-Hellman speed records" (PKC 2006).
-const INVERSION: [(u32, usize); 11] = [
+const STEPS: [(u32, usize); 10] = [
     (2, 0),   // 9
     (0, 1),   // 11
     (1, 2),   // 2^5 - 1
@@ -125,22 +134,52 @@ const INVERSION: [(u32, usize); 11] = [
     (50, 8),  // 2^100 - 1
     (100, 9), // 2^200 - 1
     (50, 8),  // 2^250 - 1
-    (5, 3),   // 2^255 - 21
 ];
 
-/// `1 / x`, and 0 for 0 (Fermat).
-#[inline(always)]
-pub(super) fn invert<F: Field>(x: &Factor<F::Lanes>) -> Factor<F::Lanes> {
-    let mut powers = [*x; 2 + INVERSION.len()];
-    let mut latest = F::carry(F::square(x));
-    powers[1] = latest;
-    for (i, (squarings, other)) in INVERSION.into_iter().enumerate() {
-        for _ in 0..squarings {
-            latest = F::carry(F::square(&latest));
+/// Room for all powers, and a power of two, so that no index has to be checked.
+const POWERS: usize = 16;
+
+const _: () = assert!(2 + STEPS.len() < POWERS);
+
+impl Chain {
+    /// The step after [`STEPS`].
+    const fn last(self) -> (u32, usize) {
+        match self {
+            Self::Inverse => (5, 3),
+            Self::InverseRoot => (2, 0),
         }
-        latest = product::<F>(&latest, &powers[other]);
-        powers[2 + i] = latest;
     }
-    wipe(&mut powers);
+}
+
+/// Each of `x` to a power, and 0 for 0. Several side by side take hardly longer than one, as each
+/// step waits for the one before.
+#[inline(always)]
+pub(super) fn powers<F: Field, const N: usize>(
+    x: &[Factor<F::Lanes>; N],
+    chain: Chain,
+) -> [Factor<F::Lanes>; N] {
+    let mut powers = [*x; POWERS];
+    let mut latest = *x;
+    square_all::<F, N>(&mut latest);
+    powers[1] = latest;
+    let mut steps = [chain.last(); STEPS.len() + 1];
+    steps[..STEPS.len()].copy_from_slice(&STEPS);
+    for (i, (squarings, other)) in steps.into_iter().enumerate() {
+        for _ in 0..squarings {
+            square_all::<F, N>(&mut latest);
+        }
+        for (latest, other) in latest.iter_mut().zip(&powers[other % POWERS]) {
+            *latest = product::<F>(latest, other);
+        }
+        powers[(2 + i) % POWERS] = latest;
+    }
+    wipe(powers.as_flattened_mut());
     latest
+}
+
+#[inline(always)]
+fn square_all<F: Field, const N: usize>(x: &mut [Factor<F::Lanes>; N]) {
+    for x in x {
+        *x = F::carry(F::square(x));
+    }
 }

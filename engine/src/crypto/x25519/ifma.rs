@@ -28,22 +28,22 @@ impl<L: Madd52> Field for Ifma<L> {
 
     #[inline(always)]
     fn mul(a: &Factor<L>, b: &Factor<L>) -> Wide<L> {
-        fold(columns(&a.0, &b.0))
+        fold(columns(&a.0, &b.0, [0; 5]))
     }
 
     #[inline(always)]
     fn mul_biased(a: &Factor<L>, b: &Factor<L>) -> Wide<L> {
-        Self::mul(a, b).biased::<Self>()
+        fold(columns(&a.0, &b.0, Self::BIAS))
     }
 
     #[inline(always)]
     fn square(a: &Factor<L>) -> Wide<L> {
-        fold(square_columns(&a.0))
+        fold(square_columns(&a.0, [0; 5]))
     }
 
     #[inline(always)]
     fn square_biased(a: &Factor<L>) -> Wide<L> {
-        Self::square(a).biased::<Self>()
+        fold(square_columns(&a.0, Self::BIAS))
     }
 
     #[inline(always)]
@@ -82,14 +82,16 @@ fn double<L: Lanes>(x: L) -> L {
     x.add(x)
 }
 
-/// The ten columns of a product: column k has the weight 2^(51 k).
+/// The ten columns of a product: column k has the weight 2^(51 k). `start`, of even numbers, is
+/// added to the lower five: they begin with it, which costs nothing.
 #[inline(always)]
-fn columns<L: Madd52>(a: &[L; 5], b: &[L; 5]) -> [L; 10] {
+fn columns<L: Madd52>(a: &[L; 5], b: &[L; 5], start: [u64; 5]) -> [L; 10] {
     let zero = L::splat(0);
-    let h1 = zero.madd_hi(a[0], b[0]);
-    let h2 = zero.madd_hi(a[0], b[1]).madd_hi(a[1], b[0]);
-    let h3 = zero.madd_hi(a[0], b[2]).madd_hi(a[1], b[1]).madd_hi(a[2], b[0]);
-    let h4 = zero.madd_hi(a[0], b[3]).madd_hi(a[1], b[2]);
+    let half = |k: usize| L::splat(start[k] / 2);
+    let h1 = half(1).madd_hi(a[0], b[0]);
+    let h2 = half(2).madd_hi(a[0], b[1]).madd_hi(a[1], b[0]);
+    let h3 = half(3).madd_hi(a[0], b[2]).madd_hi(a[1], b[1]).madd_hi(a[2], b[0]);
+    let h4 = half(4).madd_hi(a[0], b[3]).madd_hi(a[1], b[2]);
     let h4 = h4.madd_hi(a[2], b[1]).madd_hi(a[3], b[0]);
     let h5 = zero.madd_hi(a[0], b[4]).madd_hi(a[1], b[3]).madd_hi(a[2], b[2]);
     let h5 = h5.madd_hi(a[3], b[1]).madd_hi(a[4], b[0]);
@@ -110,24 +112,26 @@ fn columns<L: Madd52>(a: &[L; 5], b: &[L; 5]) -> [L; 10] {
     let c6 = double(h6).madd_lo(a[2], b[4]).madd_lo(a[3], b[3]).madd_lo(a[4], b[2]);
     let c7 = double(h7).madd_lo(a[3], b[4]).madd_lo(a[4], b[3]);
     let c8 = double(h8).madd_lo(a[4], b[4]);
-    [zero.madd_lo(a[0], b[0]), c1, c2, c3, c4, c5, c6, c7, c8, double(h9)]
+    [L::splat(start[0]).madd_lo(a[0], b[0]), c1, c2, c3, c4, c5, c6, c7, c8, double(h9)]
 }
 
 /// The ten columns of a square: 30 multiplications instead of 50, as the mixed products come in
 /// pairs. Their upper halves count four times, their lower halves and the upper halves of the
-/// limbs' own squares twice: two rounds of doubling.
+/// limbs' own squares twice: two rounds of doubling. `start`, of multiples of four, as in
+/// [`columns`].
 #[inline(always)]
-fn square_columns<L: Madd52>(a: &[L; 5]) -> [L; 10] {
+fn square_columns<L: Madd52>(a: &[L; 5], start: [u64; 5]) -> [L; 10] {
     let zero = L::splat(0);
-    let h2 = zero.madd_hi(a[0], a[1]);
-    let h3 = zero.madd_hi(a[0], a[2]);
-    let h4 = zero.madd_hi(a[0], a[3]).madd_hi(a[1], a[2]);
+    let part = |k: usize, parts: u64| L::splat(start[k] / parts);
+    let h2 = part(2, 4).madd_hi(a[0], a[1]);
+    let h3 = part(3, 4).madd_hi(a[0], a[2]);
+    let h4 = part(4, 4).madd_hi(a[0], a[3]).madd_hi(a[1], a[2]);
     let h5 = zero.madd_hi(a[0], a[4]).madd_hi(a[1], a[3]);
     let h6 = zero.madd_hi(a[1], a[4]).madd_hi(a[2], a[3]);
     let h7 = zero.madd_hi(a[2], a[4]);
     let h8 = zero.madd_hi(a[3], a[4]);
 
-    let c1 = zero.madd_hi(a[0], a[0]).madd_lo(a[0], a[1]);
+    let c1 = part(1, 2).madd_hi(a[0], a[0]).madd_lo(a[0], a[1]);
     let c2 = double(h2).madd_lo(a[0], a[2]);
     let c3 = double(h3).madd_hi(a[1], a[1]).madd_lo(a[0], a[3]).madd_lo(a[1], a[2]);
     let c4 = double(h4).madd_lo(a[0], a[4]).madd_lo(a[1], a[3]);
@@ -136,7 +140,7 @@ fn square_columns<L: Madd52>(a: &[L; 5]) -> [L; 10] {
     let c7 = double(h7).madd_hi(a[3], a[3]).madd_lo(a[3], a[4]);
     let c9 = zero.madd_hi(a[4], a[4]);
     [
-        zero.madd_lo(a[0], a[0]),
+        part(0, 1).madd_lo(a[0], a[0]),
         double(c1),
         double(c2).madd_lo(a[1], a[1]),
         double(c3),

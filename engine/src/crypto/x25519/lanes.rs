@@ -38,6 +38,8 @@ pub(super) trait Lanes: Copy {
     fn shr(self, count: u32) -> Self;
     /// The top bit of each lane.
     fn top_bits(self) -> Self::Mask;
+    /// A mask as a number: bit i for lane i.
+    fn mask_bits(mask: Self::Mask) -> u64;
     /// `set` in the lanes of `mask`, `clear` elsewhere.
     fn select(mask: Self::Mask, clear: Self, set: Self) -> Self;
 

@@ -12,6 +12,8 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 mod batch;
+mod comb;
+mod edwards;
 #[cfg(test)]
 mod emulated;
 mod field;
@@ -19,10 +21,13 @@ mod float;
 mod ifma;
 mod ladder;
 mod lanes;
+mod multiples;
 pub mod portable;
 #[cfg(test)]
 mod tests;
 mod words;
+
+pub use multiples::{Again, Multiples};
 
 /// `out[i] = clamp(scalars[i]) * points[i]`, u-coordinates in RFC 7748's encoding.
 ///

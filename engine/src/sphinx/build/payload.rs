@@ -55,7 +55,7 @@ impl Builder {
 }
 
 /// k zeros, the message, the byte 1, and zeros.
-fn write_plain(payload: &mut [u8], message: &[u8]) {
+pub(super) fn write_plain(payload: &mut [u8], message: &[u8]) {
     let (zeros, rest) = payload.split_at_mut(K);
     let (body, rest) = rest.split_at_mut(message.len());
     zeros.fill(0);

@@ -1,0 +1,493 @@
+//! What a client sends and when, and what it makes of what comes, without I/O.
+//!
+//! Time is an argument, randomness comes from the generator that is handed in, packets go out and
+//! come in as bytes. Two Poisson streams decide when packets leave: the main stream sends the next
+//! fragment that waits, or else cover; the loop cover stream sends cover always. Neither looks at
+//! what there is to send, all packets have one size, and each is made before its time comes. So an
+//! observer of the link to the gateway sees the same process whatever the client does; the test
+//! `an_observer_sees_no_difference` measures it.
+//!
+//! Whoever drives a [`Core`] calls [`Core::depart`] when [`Core::deadline`] has come,
+//! [`Core::arrive`] for each payload that the gateway pushes, and takes [`Core::events`].
+
+mod counters;
+mod outbox;
+mod pacing;
+mod packing;
+mod replies;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use chacha20::ChaCha20Rng;
+use phix_engine::crypto::Kernels;
+use phix_engine::units::{Span, Time};
+use phix_engine::wire::geometry::PacketSize;
+use phix_proto::message::{
+    Assembled, Assembler, AssemblyLimits, ClientKeys, Fragment, FragmentId, Message, Packer,
+    Packet, Purpose, Received, Recipient, Repliable, Reply, ReplySurb, SenderTag, SurbFormat,
+    packets_needed, receive, split, unpad,
+};
+use rand::SeedableRng;
+
+use super::settings::Settings;
+use crate::topology::Topology;
+use outbox::{Key, Outbox, Outcome};
+use pacing::Pace;
+use replies::Replies;
+use routes::Router;
+
+pub use counters::Counters;
+pub use outbox::{Lane, MessageId};
+
+/// Bytes of a message, at most.
+pub const MESSAGE_MAX: usize = 32 << 20;
+
+/// The size of all packets: that of stock clients.
+const SIZE: PacketSize = PacketSize::Regular;
+
+/// Blocks that one request for more is answered with, at most.
+const SURBS_GIVEN_MAX: u32 = 50;
+
+/// Something to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// To a client, with reply SURBs for its answer, or none.
+    Message {
+        /// The client.
+        recipient: Recipient,
+        /// What to tell it.
+        data: Vec<u8>,
+        /// How many fragments of an answer are paid for. Zero: it does not learn that it could
+        /// answer.
+        reply_surbs: u32,
+    },
+    /// To somebody who sent a message with reply SURBs.
+    Reply {
+        /// The sender, as the message named it.
+        sender: SenderTag,
+        /// What to tell them.
+        data: Vec<u8>,
+    },
+}
+
+impl Outgoing {
+    /// Bytes of the message.
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Message { data, .. } | Self::Reply { data, .. } => data.len(),
+        }
+    }
+
+    /// Whether the message has no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fragments that it takes, or a few more.
+    fn fragments(&self) -> usize {
+        let surbs = match self {
+            Self::Message { reply_surbs, .. } => *reply_surbs as usize,
+            Self::Reply { .. } => 0,
+        };
+        let block = SurbFormat::default().encoded_len(4);
+        packets_needed(self.len() + surbs * block + 64, SIZE)
+    }
+}
+
+/// A message that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What it says.
+    pub data: Vec<u8>,
+    /// By what name to answer its sender, if it brought reply SURBs.
+    pub sender: Option<SenderTag>,
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message is here, whole.
+    Received(Delivery),
+    /// All of a message has reached the recipient's gateway.
+    Arrived(MessageId),
+    /// A message was given up: a fragment was sent as often as allowed, or nobody gave the reply
+    /// SURBs for it.
+    GivenUp(MessageId),
+}
+
+/// Why something cannot be sent at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// It has more than [`MESSAGE_MAX`] bytes.
+    TooLong,
+    /// Nobody of this name has sent reply SURBs, or it was too long ago.
+    UnknownSender(SenderTag),
+}
+
+impl std::fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLong => {
+                write!(f, "the message is longer than {} MiB; send it in parts", MESSAGE_MAX >> 20)
+            }
+            Self::UnknownSender(tag) => write!(
+                f,
+                "nobody known as {tag} has sent reply SURBs that are still there; wait for their \
+                 next message"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unsendable {}
+
+/// A fragment and whom it is for.
+#[derive(Clone)]
+struct Cargo {
+    fragment: Fragment,
+    to: To,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    Client(Recipient),
+    Sender(SenderTag),
+}
+
+/// A packet that was made ahead of its time.
+enum Ready {
+    /// It carries this fragment.
+    Fragment(Key, Packet),
+    /// It is sent once, whatever becomes of it.
+    Once(Packet),
+}
+
+/// The state of one client.
+pub struct Core {
+    timing: Timing,
+    keys: ClientKeys,
+    rng: ChaCha20Rng,
+    router: Router,
+    packer: Packer,
+    main: Pace,
+    cover: Option<Pace>,
+    outbox: Outbox<Cargo>,
+    ready: VecDeque<Ready>,
+    covers: Vec<Packet>,
+    replies: Replies,
+    assembler: Assembler,
+    events: VecDeque<Event>,
+    messages: u64,
+    counters: Counters,
+}
+
+/// The settings that the core looks at.
+#[derive(Clone, Copy)]
+struct Timing {
+    main: Span,
+    cover: Option<Span>,
+    hop_delay: Span,
+    ack_wait_factor: f64,
+    ack_wait_extra: Span,
+}
+
+impl Core {
+    /// A client with these keys at the gateway that `own` names. `rng` must be seeded with what
+    /// nobody can guess: all secrets of its packets come from it.
+    pub fn new(
+        settings: &Settings,
+        keys: ClientKeys,
+        own: Recipient,
+        topology: Topology,
+        kernels: Kernels,
+        mut rng: ChaCha20Rng,
+        now: Time,
+    ) -> Self {
+        let cover = settings.loop_cover.span();
+        let timing = Timing {
+            main: settings.main_stream.span(),
+            cover: (cover > Span::ZERO).then_some(cover),
+            hop_delay: settings.hop_delay.span(),
+            ack_wait_factor: settings.ack_wait_factor,
+            ack_wait_extra: settings.ack_wait_extra.span(),
+        };
+        let packer = Packer::new(kernels, own, keys.ack().clone(), SurbFormat::default());
+        Self {
+            timing,
+            router: Router::new(topology, timing.hop_delay, settings.ack_delay.span()),
+            packer,
+            main: Pace::new(timing.main, now, &mut rng),
+            cover: timing.cover.map(|mean| Pace::new(mean, now, &mut rng)),
+            outbox: Outbox::new(settings.queue, settings.retransmissions),
+            ready: VecDeque::new(),
+            covers: Vec::new(),
+            replies: Replies::new(),
+            assembler: Assembler::new(AssemblyLimits::default()),
+            events: VecDeque::new(),
+            messages: 0,
+            counters: Counters::default(),
+            keys,
+            rng,
+        }
+    }
+
+    /// The client's own address.
+    pub const fn own(&self) -> &Recipient {
+        self.packer.own()
+    }
+
+    /// What was counted so far.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Fragments that wait or are under way.
+    pub fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Fragments of a lane that wait for their first turn.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        self.outbox.waiting(lane)
+    }
+
+    /// Routes packets by another topology from now on. What was made for the old one and has not
+    /// left is made anew.
+    pub fn set_topology(&mut self, topology: Topology) {
+        if !self.router.replace(topology) {
+            return;
+        }
+        self.covers.clear();
+        for ready in std::mem::take(&mut self.ready) {
+            if let Ready::Fragment(key, _) = ready {
+                self.outbox.put_back(key);
+            }
+        }
+    }
+
+    /// Whether there is room for a message now. A message longer than the whole queue has room when
+    /// nothing else is there.
+    pub fn has_room(&self, outgoing: &Outgoing) -> bool {
+        self.outbox.has_room(outgoing.fragments())
+    }
+
+    /// Takes a message to be sent. Those of one lane leave in order; without a lane it has its own.
+    ///
+    /// # Errors
+    /// If it can never be sent. Whether there is room is for the caller to ask.
+    pub fn send(
+        &mut self,
+        outgoing: Outgoing,
+        lane: Option<u64>,
+        now: Time,
+    ) -> Result<MessageId, Unsendable> {
+        if outgoing.len() > MESSAGE_MAX {
+            return Err(Unsendable::TooLong);
+        }
+        let (message, to) = match outgoing {
+            Outgoing::Message { recipient, data, reply_surbs: 0 } => {
+                (Message::Plain(data), To::Client(recipient))
+            }
+            Outgoing::Message { recipient, data, reply_surbs } => {
+                let sender = self.replies.pseudonym(&recipient, now, &mut self.rng);
+                let surbs = self.make_surbs(reply_surbs, now);
+                let purpose = Purpose::Data(data);
+                (Message::Repliable(Repliable { sender, purpose, surbs }), To::Client(recipient))
+            }
+            Outgoing::Reply { sender, data } => {
+                if !self.replies.knows(&sender) {
+                    return Err(Unsendable::UnknownSender(sender));
+                }
+                (Message::Reply(Reply::Data(data)), To::Sender(sender))
+            }
+        };
+        Ok(self.post(&message, to, lane))
+    }
+
+    fn post(&mut self, message: &Message, to: To, lane: Option<u64>) -> MessageId {
+        let id = MessageId(self.messages);
+        self.messages += 1;
+        let fragments = loop {
+            let fragments = split(message.encode(), SIZE, &mut self.rng);
+            // Sets are numbered at random; that one is under way already hardly ever happens.
+            if !fragments.iter().any(|part| self.outbox.holds(&part.id().to_bytes())) {
+                break fragments;
+            }
+        };
+        let cargo = fragments
+            .into_iter()
+            .map(|fragment| (fragment.id().to_bytes(), Cargo { fragment, to }));
+        self.outbox.post(id, lane.map_or(Lane::Own(id), Lane::Numbered), cargo);
+        id
+    }
+
+    /// Drops what waits in a lane for its first turn.
+    pub fn close_lane(&mut self, lane: u64) {
+        let gone = self.outbox.close(Lane::Numbered(lane));
+        self.report(gone);
+    }
+
+    /// Starts both streams anew: the link to the gateway was down, and nothing could leave.
+    pub fn resume(&mut self, now: Time) {
+        self.main = Pace::new(self.timing.main, now, &mut self.rng);
+        self.cover = self.timing.cover.map(|mean| Pace::new(mean, now, &mut self.rng));
+    }
+
+    /// When [`Core::depart`] has something to do next.
+    pub fn deadline(&self) -> Time {
+        let main = self.main.due();
+        self.cover.map_or(main, |cover| cover.due().min(main))
+    }
+
+    /// The packet that leaves now, if one is due. To be called until there is none.
+    pub fn depart(&mut self, now: Time) -> Option<Packet> {
+        while self.deadline() <= now {
+            let loop_is_due = self.cover.is_some_and(|cover| cover.due() <= self.main.due());
+            let packet = if loop_is_due && let Some(cover) = &mut self.cover {
+                cover.advance(now, &mut self.rng);
+                self.take_cover().inspect(|_| self.counters.sent_cover_loop += 1)
+            } else {
+                self.main.advance(now, &mut self.rng);
+                self.expire(now);
+                self.take_fragment(now)
+                    .or_else(|| self.take_cover().inspect(|_| self.counters.sent_cover_main += 1))
+            };
+            if packet.is_some() {
+                return packet;
+            }
+            self.counters.no_route += 1;
+        }
+        None
+    }
+
+    fn expire(&mut self, now: Time) {
+        let (_, gone) = self.outbox.expire(now);
+        self.report(gone);
+        let (again, in_vain) = self.replies.expire(now);
+        again.into_iter().for_each(|key| self.outbox.put_back(key));
+        for key in in_vain {
+            if let Some(message) = self.outbox.message_of(&key) {
+                self.outbox.withdraw(message);
+                self.report([Outcome::GivenUp(message)]);
+            }
+        }
+        self.assembler.expire(now);
+    }
+
+    fn report(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        for outcome in outcomes {
+            self.events.push_back(match outcome {
+                Outcome::Arrived(message) => Event::Arrived(message),
+                Outcome::GivenUp(message) => {
+                    self.counters.given_up += 1;
+                    Event::GivenUp(message)
+                }
+            });
+        }
+    }
+
+    /// Takes in what the gateway pushed; it is decrypted in place.
+    pub fn arrive(&mut self, payload: &mut [u8], now: Time) {
+        let replies = &mut self.replies;
+        match receive(&self.keys, payload, |digest| replies.take_key(digest)) {
+            Ok(Received::Ack(id)) => self.acknowledged(id),
+            Ok(Received::Cover) => self.counters.received_cover += 1,
+            Ok(Received::Fragment(fragment) | Received::ReplyFragment(fragment)) => {
+                self.assemble(fragment, now);
+            }
+            Err(_) => self.counters.received_unreadable += 1,
+        }
+    }
+
+    fn acknowledged(&mut self, id: FragmentId) {
+        let key = id.to_bytes();
+        if !self.outbox.holds(&key) {
+            self.counters.acknowledged_other += 1;
+            return;
+        }
+        self.counters.acknowledged += 1;
+        let outcome = self.outbox.acknowledged(&key);
+        self.report(outcome);
+    }
+
+    fn assemble(&mut self, fragment: Fragment, now: Time) {
+        match self.assembler.insert(fragment, now) {
+            Assembled::Waiting => self.counters.received_fragments += 1,
+            Assembled::Duplicate => self.counters.received_duplicates += 1,
+            Assembled::Contradiction => self.counters.received_malformed += 1,
+            Assembled::Complete(padded) => {
+                self.counters.received_fragments += 1;
+                let message = unpad(padded).map(|bytes| Message::parse(&bytes));
+                let Some(Ok(message)) = message else {
+                    self.counters.received_malformed += 1;
+                    return;
+                };
+                self.counters.received_messages += 1;
+                self.deliver(message, now);
+            }
+        }
+    }
+
+    fn deliver(&mut self, message: Message, now: Time) {
+        let (data, sender) = match message {
+            Message::Plain(data) | Message::Reply(Reply::Data(data)) => (data, None),
+            Message::Reply(Reply::SurbRequest { recipient, amount }) => {
+                return self.give_surbs(recipient, amount, now);
+            }
+            Message::Repliable(Repliable { sender, purpose, surbs }) => {
+                let waited = self.replies.receive(sender, surbs, now);
+                waited.into_iter().for_each(|key| self.outbox.put_back(key));
+                match purpose {
+                    Purpose::Data(data) => (data, Some(sender)),
+                    Purpose::AdditionalSurbs | Purpose::Heartbeat => return,
+                }
+            }
+        };
+        self.events.push_back(Event::Received(Delivery { data, sender }));
+    }
+
+    /// Sends more blocks to a client that has answers for this one, and is known to it already.
+    fn give_surbs(&mut self, recipient: Recipient, amount: u32, now: Time) {
+        let Some(sender) = self.replies.known_pseudonym(&recipient) else { return };
+        let surbs = self.make_surbs(amount.min(SURBS_GIVEN_MAX), now);
+        if surbs.is_empty() {
+            return;
+        }
+        let message = Repliable { sender, purpose: Purpose::AdditionalSurbs, surbs };
+        self.post(&Message::Repliable(message), To::Client(recipient), None);
+    }
+
+    /// Reply blocks that lead here; none while there is no way.
+    fn make_surbs(&mut self, amount: u32, now: Time) -> Vec<ReplySurb> {
+        let own = *self.own().gateway();
+        let ways = (0..amount).map_while(|_| self.router.there(&own, &mut self.rng));
+        let ways: Vec<_> = ways.collect();
+        let routes: Vec<_> = ways.iter().map(|way| &way[..]).collect();
+        let made = self.packer.surbs(&routes, self.router.rotation(), &mut self.rng);
+        let surbs = made.expect("ways have four hops, as the builder wants");
+        self.replies.give_away(&surbs, now);
+        surbs
+    }
+
+    /// What has happened since the last time.
+    pub fn events(&mut self) -> impl Iterator<Item = Event> {
+        self.events.drain(..)
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("own", self.own()).finish_non_exhaustive()
+    }
+}
+
+/// A generator for a [`Core`], seeded by the operating system.
+///
+/// # Panics
+/// If the operating system gives no random bytes.
+pub fn os_rng() -> ChaCha20Rng {
+    ChaCha20Rng::from_seed(*crate::packet::os_seed())
+}

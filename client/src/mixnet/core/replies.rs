@@ -1,0 +1,212 @@
+//! Reply SURBs: those that this client has given away, and those that others gave to it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+
+use chacha20::ChaCha20Rng;
+use phix_engine::units::{Span, Time};
+use phix_proto::message::{Recipient, ReplyKey, ReplySurb, SenderTag};
+
+use super::outbox::Key;
+
+/// Keys of blocks given away that are remembered, at most.
+const KEYS_MAX: usize = 1 << 16;
+
+/// How long they are (nym-client-core-config-types 2.0.0); nodes forget the route's keys earlier.
+const KEY_AGE: Span = Span::from_millis(24 * 3600 * 1000);
+
+/// Recipients for whom a pseudonym is kept, and senders whose blocks are, at most.
+const PEERS_MAX: usize = 4096;
+
+/// Blocks kept of one sender, at most.
+const BLOCKS_MAX: usize = 200;
+
+/// Blocks that are asked for at a time.
+const ASK: std::ops::RangeInclusive<u32> = 10..=50;
+
+/// How long to wait before asking again.
+const ASK_AGAIN: Span = Span::from_millis(10_000);
+
+/// How long an answer waits for blocks before it is given up.
+const PATIENCE: Span = Span::from_millis(5 * 60 * 1000);
+
+/// What can be done about a fragment of an answer.
+pub(super) enum Turn {
+    /// Send it with this block.
+    Send(ReplySurb),
+    /// It waits for more blocks; ask for so many, with this block.
+    Ask(ReplySurb, u32),
+    /// It waits for more blocks.
+    Wait,
+    /// There is nobody to answer.
+    Nobody,
+}
+
+/// Blocks of somebody who can be answered.
+struct Sender {
+    blocks: VecDeque<ReplySurb>,
+    asked: Option<Time>,
+    /// Fragments that wait for blocks, and since when.
+    parked: VecDeque<Key>,
+    parked_since: Time,
+    used: Time,
+}
+
+pub(super) struct Replies {
+    keys: HashMap<[u8; 32], ReplyKey>,
+    keys_by_age: VecDeque<(Time, [u8; 32])>,
+    pseudonyms: HashMap<Recipient, (SenderTag, Time)>,
+    senders: HashMap<SenderTag, Sender>,
+}
+
+impl Replies {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: HashMap::new(),
+            keys_by_age: VecDeque::new(),
+            pseudonyms: HashMap::new(),
+            senders: HashMap::new(),
+        }
+    }
+
+    /// The name by which `recipient` knows this client; a new one if there is none.
+    pub(super) fn pseudonym(
+        &mut self,
+        recipient: &Recipient,
+        now: Time,
+        rng: &mut ChaCha20Rng,
+    ) -> SenderTag {
+        if !self.pseudonyms.contains_key(recipient) && self.pseudonyms.len() >= PEERS_MAX {
+            let oldest = self.pseudonyms.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(oldest) = oldest.map(|(recipient, _)| *recipient) {
+                self.pseudonyms.remove(&oldest);
+            }
+        }
+        let entry = self.pseudonyms.entry(*recipient);
+        let (tag, used) = entry.or_insert_with(|| (SenderTag::random(rng), now));
+        *used = now;
+        *tag
+    }
+
+    /// The name by which `recipient` knows this client already. Who has none and asks for blocks is
+    /// not answered: they would learn that two names are one client.
+    pub(super) fn known_pseudonym(&self, recipient: &Recipient) -> Option<SenderTag> {
+        self.pseudonyms.get(recipient).map(|(tag, _)| *tag)
+    }
+
+    /// Remembers the keys of blocks that are given away.
+    pub(super) fn give_away(&mut self, blocks: &[ReplySurb], now: Time) {
+        for block in blocks {
+            let digest = block.key().digest();
+            self.keys.insert(digest, block.key().clone());
+            self.keys_by_age.push_back((now, digest));
+        }
+        while self.keys_by_age.len() > KEYS_MAX {
+            self.forget_oldest_key();
+        }
+    }
+
+    /// Takes the key of a reply out: a block serves once.
+    pub(super) fn take_key(&mut self, digest: &[u8; 32]) -> Option<ReplyKey> {
+        self.keys.remove(digest)
+    }
+
+    fn forget_oldest_key(&mut self) {
+        if let Some((_, digest)) = self.keys_by_age.pop_front() {
+            self.keys.remove(&digest);
+        }
+    }
+
+    /// Keeps blocks of a sender; gives back the fragments that waited for them.
+    pub(super) fn receive(
+        &mut self,
+        tag: SenderTag,
+        blocks: Vec<ReplySurb>,
+        now: Time,
+    ) -> VecDeque<Key> {
+        if !self.senders.contains_key(&tag) && self.senders.len() >= PEERS_MAX {
+            let oldest = self.senders.iter().min_by_key(|(_, sender)| sender.used);
+            if let Some(oldest) = oldest.map(|(tag, _)| *tag) {
+                self.senders.remove(&oldest);
+            }
+        }
+        let sender = match self.senders.entry(tag) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Sender {
+                blocks: VecDeque::new(),
+                asked: None,
+                parked: VecDeque::new(),
+                parked_since: now,
+                used: now,
+            }),
+        };
+        if blocks.is_empty() {
+            return VecDeque::new();
+        }
+        sender.used = now;
+        sender.asked = None;
+        // Newer blocks go through keys that nodes have for longer.
+        sender.blocks.extend(blocks);
+        let surplus = sender.blocks.len().saturating_sub(BLOCKS_MAX);
+        sender.blocks.drain(..surplus);
+        std::mem::take(&mut sender.parked)
+    }
+
+    /// Whether `tag` is somebody who can be answered.
+    pub(super) fn knows(&self, tag: &SenderTag) -> bool {
+        self.senders.contains_key(tag)
+    }
+
+    /// What to do about the fragment `key` of an answer to `tag`, of which `demand` fragments are
+    /// held. The last block is kept for asking, unless it is enough.
+    pub(super) fn turn(&mut self, tag: &SenderTag, key: Key, demand: usize, now: Time) -> Turn {
+        let Some(sender) = self.senders.get_mut(tag) else { return Turn::Nobody };
+        sender.used = now;
+        let enough = sender.blocks.len() >= demand;
+        let may_ask = sender.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN);
+        if !enough
+            && may_ask
+            && let Some(block) = sender.blocks.pop_front()
+        {
+            sender.asked = Some(now);
+            park(sender, key, now);
+            let missing = demand.saturating_sub(sender.blocks.len());
+            let amount = u32::try_from(missing).unwrap_or(u32::MAX);
+            return Turn::Ask(block, amount.clamp(*ASK.start(), *ASK.end()));
+        }
+        let spare = if enough { 0 } else { 1 };
+        if sender.blocks.len() > spare
+            && let Some(block) = sender.blocks.pop_front()
+        {
+            return Turn::Send(block);
+        }
+        park(sender, key, now);
+        Turn::Wait
+    }
+
+    /// Lets go of what is too old. Gives fragments that should have another turn, because it is
+    /// time to ask again, and those that have waited in vain.
+    pub(super) fn expire(&mut self, now: Time) -> (Vec<Key>, Vec<Key>) {
+        while self.keys_by_age.front().is_some_and(|(made, _)| now.since(*made) >= KEY_AGE) {
+            self.forget_oldest_key();
+        }
+        let (mut again, mut given_up) = (Vec::new(), Vec::new());
+        for sender in self.senders.values_mut().filter(|sender| !sender.parked.is_empty()) {
+            if now.since(sender.parked_since) >= PATIENCE {
+                given_up.extend(sender.parked.drain(..));
+            } else if sender.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN)
+                && !sender.blocks.is_empty()
+            {
+                again.extend(sender.parked.drain(..));
+            }
+        }
+        (again, given_up)
+    }
+}
+
+fn park(sender: &mut Sender, key: Key, now: Time) {
+    if sender.parked.is_empty() {
+        sender.parked_since = now;
+    }
+    sender.parked.push_back(key);
+}

@@ -1,0 +1,69 @@
+//! The bodies of the fuzz targets for what clients, gateways and directories say, driven by seeded
+//! random input, so that every run of the tests has them compiled and run. `engine/fuzz` has them,
+//! too.
+
+mod directory;
+mod gateway_binary;
+mod gateway_text;
+#[path = "../../../tests/fuzzed/input.rs"]
+mod input;
+mod messages;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+/// Calls `target` on `count` inputs of up to `longest` bytes; prints the seed of one that fails.
+fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
+    struct Seed(u64);
+    impl Drop for Seed {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                println!("failed with seed {}", self.0);
+            }
+        }
+    }
+    for seed in 0..count {
+        let told = Seed(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut data = vec![0; rng.random_range(0..=longest)];
+        rng.fill_bytes(&mut data);
+        target(&data);
+        drop(told);
+    }
+}
+
+#[test]
+fn registrations_are_refused_or_right() {
+    drive(directory::registration, 3_000, 96);
+}
+
+#[test]
+fn answers_are_refused_or_right() {
+    drive(directory::answers, 3_000, 96);
+}
+
+#[test]
+fn binary_messages_are_read_or_refused() {
+    let mut seen = gateway_binary::Seen::default();
+    drive(|data| gateway_binary::observe(data, &mut seen), 4_000, 120);
+    println!("{seen:?}");
+    assert!(seen.read > 100 && seen.refused > 100, "random input is worth what it reaches");
+}
+
+#[test]
+fn text_messages_are_read_or_refused() {
+    let mut seen = gateway_text::Seen::default();
+    drive(|data| gateway_text::observe(data, &mut seen), 20_000, 60);
+    println!("{seen:?}");
+    assert!(seen.read > 1_000 && seen.refused > 1_000, "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_are_read_or_refused() {
+    let mut seen = messages::Seen::default();
+    drive(|data| messages::observe(data, &mut seen), 20_000, 300);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
+}

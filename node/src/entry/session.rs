@@ -1,0 +1,257 @@
+//! One client's session, from the seat that it takes to what it leaves behind.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use phix_engine::shard::Origin;
+use phix_io::Injector;
+use phix_proto::gateway::binary::seal_pushed;
+use phix_proto::gateway::{Nonce, ServerResponse, SharedKey};
+use rand::RngExt;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use super::clients::NotRegistered;
+use super::counts::Refusal;
+use super::delivery::{Acknowledgement, Message};
+use super::greeting::{Newcomer, Refused, Way, database};
+use super::limits::{SAVED_AFTER, TURN};
+use super::sessions::Seat;
+use super::socket::{End, Said, Socket};
+
+/// A session.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) socket: Socket,
+    pub(crate) seat: Seat,
+    pub(crate) key: SharedKey,
+    pub(crate) injector: Injector,
+    pub(crate) account: Account,
+    /// Messages that were written and are perhaps not with the kernel yet.
+    written: Vec<Message>,
+    /// The number of the last message of the inbox that the client has taken.
+    looked: i64,
+    /// What was in the ping that the client has not answered, and who wants to know when it does.
+    asked: Option<([u8; 8], oneshot::Sender<()>)>,
+}
+
+/// A client's bandwidth, bytes.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// What it has left.
+    pub(crate) available: i64,
+    /// What it has spent that the database does not know of.
+    pub(crate) unsaved: i64,
+    saved: Instant,
+}
+
+/// Runs the session of a client that has shown who it is.
+pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) {
+    let Opened { seat, available, welcome } = match open(shared, &mut socket, &newcomer).await {
+        Ok(opened) => opened,
+        Err(refused) => return turn_away(shared, socket, refused).await,
+    };
+    let session = Session {
+        shared: Arc::clone(shared),
+        socket,
+        seat,
+        key: newcomer.key,
+        injector: shared.injector.clone(),
+        account: Account { available, unsaved: 0, saved: Instant::now() },
+        written: Vec::new(),
+        looked: 0,
+        asked: None,
+    };
+    session.run(welcome).await;
+}
+
+/// Tells a client why it is refused.
+pub(crate) async fn turn_away(shared: &Shared, mut socket: Socket, refused: Refused) {
+    let Refused { end, answer } = refused;
+    shared.note(end);
+    if let Some(text) = answer
+        && socket.text(text).await.is_err()
+    {
+        return;
+    }
+    if end != End::Gone {
+        socket.part().await;
+    }
+}
+
+struct Opened {
+    seat: Seat,
+    available: i64,
+    /// What is said once the client has its seat.
+    welcome: ServerResponse,
+}
+
+/// Gives the client its seat, and remembers it if it is new.
+async fn open(
+    shared: &Arc<Shared>,
+    socket: &mut Socket,
+    newcomer: &Newcomer,
+) -> Result<Opened, Refused> {
+    let Newcomer { client, key, version, way } = newcomer;
+    let (client, protocol_version) = (*client, *version);
+    let seat = shared.sessions.claim(client).await.map_err(|_| {
+        Refused::new(Refusal::Duplicate, "the client is connected already, by another session")
+    })?;
+    if let Way::Registered(last) = way {
+        let registered = shared.clients.register(client, key, shared.now()).await;
+        registered.map_err(|error| match error {
+            NotRegistered::Full => {
+                Refused::new(Refusal::Clients, "the gateway takes no more clients")
+            }
+            NotRegistered::Database(error) => database(&error),
+        })?;
+        shared.counts.registered.add(1);
+        socket.text(last.to_text()).await?;
+    }
+    let available = shared.clients.available(client).await.map_err(|error| database(&error))?;
+    let (status, upgrade_mode) = (true, false);
+    let welcome = match way {
+        Way::Registered(_) => ServerResponse::Register { protocol_version, status, upgrade_mode },
+        Way::Authenticated => ServerResponse::Authenticate {
+            protocol_version,
+            status,
+            bandwidth_remaining: available,
+            upgrade_mode,
+        },
+    };
+    Ok(Opened { seat, available, welcome })
+}
+
+impl Session {
+    async fn run(mut self, welcome: ServerResponse) {
+        let signals = Arc::clone(&self.seat.signals);
+        let end = tokio::select! {
+            biased;
+            () = signals.end.notified() => End::Over,
+            end = self.serve(&welcome) => match end {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+        };
+        self.shared.note(end);
+        self.leave(end).await;
+    }
+
+    async fn serve(&mut self, welcome: &ServerResponse) -> Result<Infallible, End> {
+        self.socket.answer(welcome).await?;
+        self.socket.flush().await?;
+        self.look().await?;
+        let signals = Arc::clone(&self.seat.signals);
+        loop {
+            let save_at = self.account.saved + SAVED_AFTER;
+            tokio::select! {
+                said = self.socket.hear() => self.hear(said?).await?,
+                Some(message) = self.seat.queue.recv() => self.push(*message).await?,
+                Some(asker) = self.seat.pings.recv() => self.ask(asker).await?,
+                () = signals.look.notified() => self.look().await?,
+                () = sleep_until(save_at), if self.account.unsaved > 0 => self.save().await,
+            }
+        }
+    }
+
+    /// Serves what the client said, and what it has said meanwhile.
+    async fn hear(&mut self, first: Said) -> Result<(), End> {
+        self.take(first).await?;
+        for _ in 1..TURN {
+            let Some(said) = self.socket.heard()? else { break };
+            self.take(said).await?;
+        }
+        self.socket.flush().await
+    }
+
+    /// The client has answered a ping, perhaps the one that somebody waits for.
+    pub(crate) fn pong(&mut self, bytes: &[u8]) {
+        if let Some((_, asker)) = self.asked.take_if(|(asked, _)| asked == bytes) {
+            // Who asked may have lost patience.
+            let _ = asker.send(());
+        }
+    }
+
+    async fn ask(&mut self, asker: oneshot::Sender<()>) -> Result<(), End> {
+        let bytes: [u8; 8] = rand::rng().random();
+        self.asked = Some((bytes, asker));
+        self.socket.ping(bytes).await
+    }
+
+    /// Writes messages to the client, and acknowledges them once its connection has them.
+    async fn push(&mut self, first: Message) -> Result<(), End> {
+        self.write(first).await?;
+        for _ in 1..TURN {
+            let Ok(message) = self.seat.queue.try_recv() else { break };
+            self.write(*message).await?;
+        }
+        self.socket.flush().await?;
+        self.shared.counts.pushed.add(self.written.len() as u64);
+        for message in self.written.drain(..) {
+            if let Some(it) = message.acknowledgement {
+                let Acknowledgement { next_hop, rotation, packet } = it;
+                let sent = self.injector.send(&Origin { next_hop, rotation, packet: &packet });
+                if sent.is_err() {
+                    // The sender will send the message again, and the client know it.
+                    self.shared.counts.refuse(Refusal::Busy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        self.seat.waits_no_longer(&message);
+        let sealed = seal_pushed(&self.key, &nonce(), &message.bytes);
+        self.written.push(message);
+        self.socket.binary(sealed).await
+    }
+
+    /// Writes to the client what lies in its inbox.
+    async fn look(&mut self) -> Result<(), End> {
+        let client = self.seat.client;
+        loop {
+            let stored = self.shared.inbox.waiting(client, self.looked).await;
+            let Some(last) = stored.last().map(|message| message.number) else { return Ok(()) };
+            for message in &stored {
+                let sealed = seal_pushed(&self.key, &nonce(), &message.bytes);
+                self.socket.binary(sealed).await?;
+            }
+            self.socket.flush().await?;
+            self.shared.counts.pushed.add(stored.len() as u64);
+            self.looked = last;
+            self.shared.inbox.taken(client, last).await;
+        }
+    }
+
+    /// Writes to the database what the client has spent.
+    pub(crate) async fn save(&mut self) {
+        let spent = std::mem::take(&mut self.account.unsaved);
+        self.account.saved = Instant::now();
+        if spent > 0 && self.shared.clients.change(self.seat.client, -spent).await.is_err() {
+            self.shared.counts.refuse(Refusal::Database);
+        }
+    }
+
+    /// Gives back what the client did not take, and says goodbye.
+    async fn leave(mut self, end: End) {
+        self.save().await;
+        let Self { shared, socket, mut seat, written: mut left, .. } = self;
+        left.extend(seat.close());
+        if !left.is_empty() {
+            shared.inbox.keep(seat.client, left).await;
+            // The client's next session may have begun.
+            shared.sessions.look(&seat.client);
+        }
+        drop(seat);
+        if end != End::Gone {
+            socket.part().await;
+        }
+    }
+}
+
+/// Random bytes for one message.
+pub(crate) fn nonce() -> Nonce {
+    rand::rng().random()
+}
