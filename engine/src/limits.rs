@@ -21,7 +21,8 @@ pub const NEIGHBOURS_MAX: usize = 8;
 /// Longest delay that a sender can ask of a hop; a longer one is shortened to this.
 pub const DELAY_MAX: Span = Span::from_millis(10_000);
 
-/// Packets that begin their way at this node, taken in one turn, at most; the rest comes in the next.
+/// Packets that begin their way at this node and are taken in one turn, at most; the rest is taken
+/// in the next.
 pub const ORIGINATE_MAX: usize = 256;
 
 /// Resolution of the timing wheel: a packet leaves at most this long after its deadline.

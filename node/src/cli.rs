@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
-use crate::{check, demo, init, localnet, noise, run, top, topology, upgrade};
+use crate::{check, demo, init, localnet, mix_demo, noise, run, top, topology, upgrade};
 
 /// One command of the program.
 #[derive(Clone, Copy)]
@@ -22,6 +22,7 @@ struct Entry {
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
     Entry { name: "demo", build: demo::command, run: demo::run },
+    Entry { name: "mix-demo", build: mix_demo::command, run: mix_demo::run },
     Entry { name: "localnet", build: localnet::command, run: localnet::run },
     Entry { name: "init", build: init::command, run: init::run },
     Entry { name: "check-config", build: check::command, run: check::run },

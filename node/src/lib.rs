@@ -16,6 +16,7 @@ pub mod keys;
 pub mod localnet;
 pub mod machine;
 pub mod metrics;
+pub mod mix_demo;
 mod next_hops;
 pub mod noise;
 mod notify;

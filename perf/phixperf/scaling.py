@@ -75,7 +75,8 @@ def run(options):
     tables = [measured, check, "Predicted packets/s:", predicted, assumptions]
     result = {"max_rate": maximum, "rate": rate, "cost_us": cost, "cost_us_at_max": top}
     result |= {"sigma": sigma, "kappa": kappa, "noise": options.noise, "runs": runs}
-    output.write(options, f"Scaling, {programs.transport(options)}", search["environment"], tables, result)
+    title = f"Scaling, {programs.transport(options)}"
+    output.write(options, title, search["environment"], tables, result)
 
 
 if __name__ == "__main__":

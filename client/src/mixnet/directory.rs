@@ -100,6 +100,14 @@ impl fmt::Display for DirectoryError {
 
 impl std::error::Error for DirectoryError {}
 
+/// The topology that a client with these settings would have now.
+///
+/// # Errors
+/// If there is none to be had.
+pub async fn topology(settings: &Settings) -> Result<Topology, DirectoryError> {
+    Source::new(settings)?.fetch().await
+}
+
 /// Where topologies come from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {

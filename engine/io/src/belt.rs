@@ -1,5 +1,5 @@
-//! A belt: parcels of bytes on their way from some threads to another, with a bound, without a lock,
-//! and without an allocation after the start.
+//! A belt: parcels of bytes on their way from some threads to another, with a bound, without a
+//! lock, and without an allocation after the start.
 //!
 //! It joins what carries packets to what serves people: packets of an entry's clients go to a shard
 //! on one, messages that end here come from the shards on another. Whoever puts a parcel on a belt

@@ -9,6 +9,8 @@ use phix_proto::directory::registration::{
 
 const NOW: u64 = 1_795_558_500_000;
 
+type Change = fn(&mut Description);
+
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
@@ -52,7 +54,7 @@ fn a_signed_description_survives_json_and_is_good_for_two_minutes() {
 /// Whatever is changed after signing, the signature is wrong.
 #[test]
 fn the_signature_covers_every_field() {
-    let changes: [fn(&mut Description); 12] = [
+    let changes: [Change; 12] = [
         |one| one.identity = PublicKey(SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes()),
         |one| one.sphinx[0].rotation_id = 6,
         |one| one.sphinx[1].public_key.0[0] ^= 1,
@@ -84,7 +86,7 @@ fn the_signature_covers_every_field() {
 
 #[test]
 fn what_cannot_be_is_refused_by_reason() {
-    let cases: [(fn(&mut Description), Refusal); 14] = [
+    let cases: [(Change, Refusal); 14] = [
         (|one| one.addresses.clear(), Refusal::Address),
         (|one| one.addresses = vec!["192.0.2.1".parse().unwrap(); 9], Refusal::Address),
         (|one| one.addresses[0] = "0.0.0.0".parse().unwrap(), Refusal::Address),

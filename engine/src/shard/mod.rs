@@ -1,13 +1,13 @@
 //! The shard: one core's share of a node, behind seven verbs.
 //!
 //! `ingest` takes what arrived, `originate` what begins its way here, `share` leaves packets with
-//! neighbours that have time, `step` opens and strips a batch, `depart` turns the wheel and hands over what is due, `reclaim` takes slots
-//! back, `deadline` says when to come again. A shell calls them in that order, once a turn
-//! ([`turn`]).
+//! neighbours that have time, `step` opens and strips a batch, `depart` turns the wheel and hands
+//! over what is due, `reclaim` takes slots back, `deadline` says when to come again. A shell calls
+//! them in that order, once a turn ([`turn`]).
 //!
 //! A full batch runs at once, a partial one as soon as a turn brings nothing new, save for packets
-//! that would have a vector of the kernels to themselves: under load these wait a moment. One batch runs per turn, so that the wheel is never kept waiting for longer than a
-//! batch takes.
+//! that would have a vector of the kernels to themselves: under load these wait a moment. One batch
+//! runs per turn, so that the wheel is never kept waiting for longer than a batch takes.
 //!
 //! Invariant: every slot of the pool is free, half-filled by the link, ready, in the wheel, queued
 //! or in flight, and `Shard::held` counts them.

@@ -38,6 +38,8 @@ pub use self::news::{News, words};
 const BETWEEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(300));
 /// How long after a failure to try again, at first; twice as long each time after.
 const RETRY: Duration = Duration::from_secs(1);
+/// How a node says how many nodes it has learned of, before the number.
+pub(crate) const LISTS: &str = "the directory lists ";
 /// How often the same trouble is said, at most.
 const SAID: Duration = Duration::from_secs(60);
 

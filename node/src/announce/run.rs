@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use phix_io::Server;
-use phix_proto::directory::nodes::{Entry, Role};
+use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
 
-use super::{Announcer, Describer, News, Offer, words};
+use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
@@ -27,9 +27,12 @@ pub fn start(
 ) -> Result<Option<Announcer>, Fault> {
     let Some(directory) = place.settings.directory.clone().get() else { return Ok(None) };
     let address = place.settings.announce.get().unwrap_or(address);
+    // An entry that is to have whatever port is free has none before it opens.
+    let clients = post.clients().filter(|at| at.port() != 0);
+    let entry = clients.map(|at| Entry { hostname: None, ws_port: at.port(), wss_port: None });
     let roles = post.offered().offered();
-    let clients = |at: SocketAddr| Entry { hostname: None, ws_port: at.port(), wss_port: None };
-    let offer = Offer { roles, entry: post.clients().map(clients), ..Offer::default() };
+    let roles = SupportedRoles { entry: roles.entry && entry.is_some(), ..roles };
+    let offer = Offer { roles, entry, ..Offer::default() };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
     Announcer::start(directory.url(), source, describer, say).map(Some)
@@ -39,6 +42,7 @@ pub fn start(
 #[derive(Debug, Default)]
 pub struct Told {
     role: Option<Role>,
+    nodes: Option<usize>,
 }
 
 impl Told {
@@ -51,9 +55,10 @@ impl Told {
         if settings.next_hops.clone().get().is_none() {
             server.set_next_hops(&news.next_hops);
         }
-        if self.role.replace(news.role) != Some(news.role) {
+        let before = (self.role.replace(news.role), self.nodes.replace(news.nodes));
+        if before != (Some(news.role), Some(news.nodes)) {
             say(format_args!(
-                "epoch {}: role {}; the directory lists {} nodes{}",
+                "epoch {}: role {}; {LISTS}{} nodes{}",
                 news.epoch,
                 words(news.role),
                 news.nodes,

@@ -1,167 +1,93 @@
-//! `phix-node demo`: the whole path on real sockets, counted packet by packet, with the delays held
-//! against theory.
+//! `phix-node demo`: clients that send each other messages through a whole local network, with
+//! gateways, directory, cover and acknowledgements, every message checked.
 
 mod report;
-mod traffic;
-mod verdict;
+mod talk;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command, value_parser};
+use phix_io::StopSignal;
 
 use crate::cli::say;
 use crate::fault::Fault;
-use crate::localnet::arguments::{Nodes, file, option, with_nodes};
-use crate::localnet::network::LAYERS;
-use crate::settings::{Span, Value};
+use crate::localnet::arguments::{file, option, with_members};
+use crate::localnet::processes::{Plan, Processes};
+use crate::mix_demo::check_place;
 use report::Report;
 
 const TEACH: &str = "\
-Starts mix nodes in three layers and a receiving end, each on its own loopback address with its own
-engine threads, and sends Sphinx packets through them over TCP: open loop, at Poisson times, from
-several senders, each packet with exponential delays drawn for each hop. Then says what became of
-every packet, and sets latencies beside the Erlang distribution that the delays must follow.
+Starts a local network as `phix-node localnet` does: a directory, mix nodes in three layers, an
+entry and an exit gateway, each a process of its own. Two clients register with its gateways and
+send each other messages, which leave as packets of one size in a Poisson stream, filled up with
+cover, and which are acknowledged and, where that fails, sent again. In the end each sends one
+anonymously, and is answered by reply SURBs. Then it is said what became of every message.
 
-Latency counts from the time at which a packet was meant to be sent, so that a slow sender cannot
-hide behind itself; what a busy machine adds bends the distribution, and the verdict on the delays
-says so. Exit code 0 only if every packet arrived intact, exactly once.
+Exit code 0 only if every message arrived intact, exactly once, and was acknowledged.
 
 Examples:
   phix-node demo
-  phix-node demo --link epoll --json demo.json --plot demo.svg
-  phix-node demo --width 2 --kill 2@3s      what a node costs that dies in the middle";
-
-/// Seconds.
-const HOUR: u64 = 3_600;
-
-/// A node to end in the middle, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kill {
-    /// Position among the mix nodes, from 0.
-    mix: usize,
-    after: Duration,
-}
+  phix-node demo --messages 200 --size-max 100000 --json demo.json";
 
 /// What the person asked for.
 #[derive(Clone, Debug)]
 struct Options {
-    packets: usize,
-    rate: f64,
-    mean_delay: Duration,
-    senders: u16,
-    nodes: Nodes,
-    kill: Option<Kill>,
+    messages: usize,
+    size_max: usize,
     json: Option<PathBuf>,
-    plot: Option<PathBuf>,
 }
 
 /// The command's arguments and help.
 pub fn command(command: Command) -> Command {
-    with_nodes(command)
+    with_members(command)
         .arg(
-            option("packets", "N", "Packets to send, all senders together")
-                .value_parser(value_parser!(u32).range(1..=1_000_000))
+            option("messages", "N", "Messages that each of the two clients sends")
+                .value_parser(value_parser!(u32).range(1..=10_000))
+                .default_value("40"),
+        )
+        .arg(
+            option("size-max", "BYTES", "Length of the longest message; the shortest has 16")
+                .value_parser(value_parser!(u32).range(16..=1_000_000))
                 .default_value("20000"),
         )
-        .arg(
-            option("rate", "N", "Packets per second, all senders together")
-                .value_parser(value_parser!(u32).range(1..=1_000_000))
-                .default_value("1000"),
-        )
-        .arg(
-            option("mean-delay", "TIME", "Mean delay at each mix node")
-                .value_parser(time)
-                .default_value("50ms"),
-        )
-        .arg(
-            option("senders", "N", "Senders, each with its own connections")
-                .value_parser(value_parser!(u16).range(1..=64))
-                .default_value("4"),
-        )
-        .arg(option("kill", "MIX@TIME", "End a mix node after that time, as if it had crashed"))
         .arg(file("json", "Write the result as JSON"))
-        .arg(file("plot", "Write a plot of measured against theory as SVG"))
-        .about("Send real packets through a local network and check every one")
+        .about("Send messages between clients through a local network and check every one")
         .after_help(TEACH)
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the network cannot be started, or if not every packet arrived intact exactly once.
+/// If the network cannot be started, or if not every message arrived intact exactly once.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
-    let options = Options::given(matches)?;
-    for file in [&options.json, &options.plot].into_iter().flatten() {
-        report::check_place(file)?;
+    let number = |name: &str| *matches.get_one::<u32>(name).expect("has a default") as usize;
+    let options = Options {
+        messages: number("messages"),
+        size_max: number("size-max"),
+        json: matches.get_one("json").cloned(),
+    };
+    options.json.iter().try_for_each(|file| check_place(file))?;
+    let stop = StopSignal::install().map_err(|error| {
+        Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
+    })?;
+    let plan = Plan::given(matches);
+    say("starting a directory, mix nodes and gateways, each a process of its own");
+    let mut network = Processes::start(&plan, None, &|| stop.wait(Duration::ZERO))?;
+    say(network.describe());
+    let outcome = talk::run(network.directory(), &options, &|| stop.wait(Duration::ZERO));
+    let failed = network.failed();
+    network.stop();
+    if let Some(failed) = failed {
+        return Err(failed);
     }
-    let result = traffic::run(&options)?;
-    let report = Report::new(&options, result);
+    let report = Report::new(&options, outcome?);
     say(report.text());
     if let Some(file) = &options.json {
-        report::write(file, &report.json())?;
-    }
-    if let Some(file) = &options.plot {
-        report::write(file, &report.svg())?;
+        crate::mix_demo::write(file, &report.json())?;
     }
     if report.is_perfect() {
         return Ok(());
     }
-    Err(Fault::broken("not every packet arrived intact exactly once; the table above says why."))
-}
-
-impl Options {
-    fn given(matches: &ArgMatches) -> Result<Self, Fault> {
-        let number = |name: &str| *matches.get_one::<u32>(name).expect("has a default");
-        let nodes = Nodes::given(matches)?;
-        let kill = matches.get_one::<String>("kill");
-        let kill = kill.map(|text| self::kill(text, nodes.width)).transpose()?;
-        Ok(Self {
-            packets: number("packets") as usize,
-            rate: f64::from(number("rate")),
-            mean_delay: *matches.get_one("mean-delay").expect("has a default"),
-            senders: *matches.get_one("senders").expect("has a default"),
-            nodes,
-            kill,
-            json: matches.get_one("json").cloned(),
-            plot: matches.get_one("plot").cloned(),
-        })
-    }
-}
-
-/// Reads a mean delay; nodes would shorten most of what exceeds it.
-fn time(text: &str) -> Result<Duration, String> {
-    type MeanDelay = Span<0, 10>;
-    MeanDelay::read(text).map(MeanDelay::get).ok_or_else(MeanDelay::allowed)
-}
-
-/// Reads `2@3s`: the second mix node, after three seconds.
-fn kill(text: &str, width: usize) -> Result<Kill, Fault> {
-    let mixes = LAYERS * width;
-    let parsed = text.split_once('@').and_then(|(mix, after)| {
-        let mix: usize = mix.parse().ok()?;
-        let after = Span::<0, HOUR>::read(after)?.get();
-        (1..=mixes).contains(&mix).then(|| Kill { mix: mix - 1, after })
-    });
-    parsed.ok_or_else(|| {
-        Fault::refused(format!(
-            "`--kill {text}` names no mix node and time: give a node from 1 to {mixes} and a time \
-             after it, such as 2@3s."
-        ))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kill_is_a_node_and_a_time() {
-        let second = Kill { mix: 1, after: Duration::from_secs(3) };
-        assert_eq!(kill("2@3s", 1).unwrap(), second);
-        for wrong in ["2", "@3s", "0@3s", "4@3s", "2@soon", "two@3s", ""] {
-            let fault = kill(wrong, 1).unwrap_err();
-            assert!(fault.to_string().contains("from 1 to 3"), "{wrong}: {fault}");
-        }
-    }
+    Err(Fault::broken("not every message arrived intact exactly once; the table above says why."))
 }

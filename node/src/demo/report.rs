@@ -1,273 +1,121 @@
-//! What a demo says at its end: a table for people, JSON for programs, a plot.
+//! What the demo says at its end: a table for people, JSON for programs.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::path::Path;
 
-use phix_client::files::words;
-use phix_client::plot::Plot;
-use phix_client::stats::{Erlang, ks_critical, ks_distance, percentile};
-use phix_engine::counters::DropReason;
+use phix_client::mixnet::Counters;
+use phix_client::stats::percentile;
 use serde_json::{Map, Value, json};
 
 use super::Options;
-use super::traffic::Outcome;
-use super::verdict::Evidence;
-use crate::fault::Fault;
-use crate::localnet::network::LAYERS;
+use super::talk::Outcome;
 
 /// The percentiles that are reported, with their names in the JSON.
-const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
-
-/// A true sample stays below the critical distance in this share of runs.
-const CONFIDENCE: f64 = 0.999;
+const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
 /// The result of a demo, ready to be shown.
 #[derive(Debug)]
 pub(super) struct Report {
-    options: Options,
+    expected: usize,
     outcome: Outcome,
     /// Sorted, milliseconds.
     latencies_ms: Vec<f64>,
-    /// Latency less the delays that were asked for; sorted, milliseconds.
-    overheads_ms: Vec<f64>,
-    theory: Option<Erlang>,
 }
 
 impl Report {
     pub(super) fn new(options: &Options, outcome: Outcome) -> Self {
-        let sorted_ms = |nanos: &[u64]| {
-            let mut sorted: Vec<f64> = nanos.iter().map(|&nanos| nanos as f64 / 1e6).collect();
-            sorted.sort_unstable_by(f64::total_cmp);
-            sorted
-        };
-        let mean = options.mean_delay.as_secs_f64() * 1e3;
-        let theory = (mean > 0.0).then(|| Erlang::new(LAYERS as u32, mean));
-        let (latencies_ms, overheads_ms) =
-            (sorted_ms(&outcome.tally.latencies), sorted_ms(&outcome.tally.overheads));
-        Self { options: options.clone(), outcome, latencies_ms, overheads_ms, theory }
+        let mut latencies_ms: Vec<f64> =
+            outcome.latencies.iter().map(|latency| latency.as_secs_f64() * 1e3).collect();
+        latencies_ms.sort_unstable_by(f64::total_cmp);
+        Self { expected: 2 * options.messages, outcome, latencies_ms }
     }
 
-    /// Whether every packet that was asked for was sent and arrived intact, exactly once.
+    /// Whether every message arrived intact, exactly once, was acknowledged, and was answered
+    /// where it asked for that.
     pub(super) fn is_perfect(&self) -> bool {
-        let Outcome { tally, sent, .. } = &self.outcome;
-        tally.is_perfect() && sent.sent == self.options.packets as u64
+        let Outcome { delivered, duplicated, corrupted, acknowledged, answered, .. } = self.outcome;
+        delivered == self.expected
+            && acknowledged == self.expected
+            && (duplicated, corrupted, answered) == (0, 0, 2)
     }
 
-    fn lost(&self) -> u64 {
-        self.outcome.sent.sent.saturating_sub(self.outcome.tally.delivered)
+    fn sum(&self, of: impl Fn(&Counters) -> u64) -> u64 {
+        self.outcome.counters.iter().map(of).sum()
     }
 
-    fn per_second(&self) -> f64 {
-        self.outcome.tally.delivered as f64 / self.outcome.took.as_secs_f64().max(1e-9)
+    /// Packets that left the clients, and those of them that were cover.
+    fn packets(&self) -> (u64, u64) {
+        let cover = self.sum(|counters| counters.sent_cover_main + counters.sent_cover_loop);
+        let real = self.sum(|counters| counters.sent_fragments + counters.sent_again);
+        (cover + real, cover)
     }
 
-    /// Distance between the measured and the theoretical distribution; nothing without delays or
-    /// without arrivals.
-    fn distance(&self) -> Option<f64> {
-        let theory = self.theory.filter(|_| !self.latencies_ms.is_empty())?;
-        Some(ks_distance(&self.latencies_ms, |x| theory.cdf(x)))
-    }
-
-    /// What there is to judge the delays by; nothing where there is no distance.
-    fn evidence(&self) -> Option<Evidence> {
-        let late = |p| percentile(&self.overheads_ms, p);
-        Some(Evidence {
-            distance: self.distance()?,
-            critical: self.critical(),
-            mean: self.options.mean_delay.as_secs_f64() * 1e3,
-            late_p50: late(0.5)?,
-            late_p99: late(0.99)?,
-            sender_late: self.sender_late_ms(),
-            lost: self.lost(),
-        })
-    }
-
-    /// The distance that a sample of this size which follows theory stays below.
-    fn critical(&self) -> f64 {
-        ks_critical(self.latencies_ms.len().max(1), 1.0 - CONFIDENCE)
-    }
-
-    fn sender_late_ms(&self) -> f64 {
-        self.outcome.sent.lateness_max.as_nanos() as f64 / 1e6
+    fn lost(&self) -> usize {
+        self.expected.saturating_sub(self.outcome.delivered)
     }
 
     /// The table.
     pub(super) fn text(&self) -> String {
+        let Outcome { duplicated, corrupted, acknowledged, answered, delivered, sent, .. } =
+            self.outcome;
+        let (packets, cover) = self.packets();
         let mut text = String::from("\n");
-        self.write_counts(&mut text);
-        self.write_latencies(&mut text);
-        text.truncate(text.trim_end().len());
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(text, "  {name:<34}{value:>12}");
+        };
+        row("messages sent", sent.to_string());
+        row("delivered", delivered.to_string());
+        row("lost", self.lost().to_string());
+        row("duplicated", duplicated.to_string());
+        row("corrupted", corrupted.to_string());
+        row("acknowledged to their senders", acknowledged.to_string());
+        row("anonymous messages answered", format!("{answered} of 2"));
+        row("bytes delivered", self.outcome.bytes.to_string());
+        row("packets that left the clients", packets.to_string());
+        row("of these again, for want of an ack", self.sum(|all| all.sent_again).to_string());
+        row("of these cover", format!("{:.0}%", share(cover, packets) * 100.0));
+        row("seconds", format!("{:.1}", self.outcome.took.as_secs_f64()));
+        for (name, p) in PERCENTILES {
+            if let Some(latency) = percentile(&self.latencies_ms, p) {
+                row(&format!("latency {name}, ms"), format!("{latency:.0}"));
+            }
+        }
+        text += "
+  Latency counts from when a message was given to its client, with the time that it
+  waited there for those before it: a client sends 50 packets a second, whatever
+  there is to send.";
         text
     }
 
-    fn write_counts(&self, text: &mut String) {
-        let Outcome { tally, sent, counters, killed, .. } = &self.outcome;
-        let mut row = |name: &str, count: u64| {
-            let _ = writeln!(text, "  {name:<22}{count:>10}");
-        };
-        row("sent", sent.sent);
-        row("delivered", tally.delivered);
-        row("lost", self.lost());
-        row("duplicated", tally.duplicated);
-        row("corrupted", tally.corrupted + tally.unexpected);
-        if sent.failed + sent.skipped > 0 {
-            row("could not be sent", sent.failed + sent.skipped);
-        }
-        row("dropped by nodes", counters.dropped_total());
-        for reason in DropReason::ALL {
-            if counters.dropped(reason) > 0 {
-                row(&format!("  {}", reason.name()), counters.dropped(reason));
-            }
-        }
-        if let Some(killed) = killed {
-            let _ = writeln!(
-                text,
-                "  ended on purpose: {killed}; what it held counts as {}, what was on its way to \
-                 it\n  is in no counter of a node",
-                DropReason::Stopping.name(),
-            );
-        }
-        let rate = self.per_second();
-        let _ = writeln!(text, "  {:<22}{rate:>10.0}", "packets/s");
-    }
-
-    fn write_latencies(&self, text: &mut String) {
-        let _ = writeln!(text, "\n  end-to-end latency, ms      measured      theory");
-        for (name, p) in PERCENTILES {
-            let measured = percentile(&self.latencies_ms, p);
-            let show = |value: Option<f64>| {
-                value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))
-            };
-            let (measured, theory) = (show(measured), show(self.theory_ms(p)));
-            let _ = writeln!(text, "    {name:<18}{measured:>18}{theory:>12}");
-        }
-        if let Some(evidence) = self.evidence() {
-            let Evidence { distance, critical, mean, .. } = evidence;
-            let _ = writeln!(
-                text,
-                "\n  Kolmogorov-Smirnov distance {distance:.4} from Erlang({LAYERS}, {mean} ms); a \
-                 sample of this size\n  that follows it exactly stays below {critical:.4} in 999 \
-                 of 1000 runs\n  {}",
-                evidence.sentence(),
-            );
-        }
-        if let (Some(p50), Some(p99)) =
-            (percentile(&self.overheads_ms, 0.5), percentile(&self.overheads_ms, 0.99))
-        {
-            let _ = writeln!(
-                text,
-                "  beyond the delays that were asked for: p50 {p50:.2} ms, p99 {p99:.2} ms, all \
-                 hops and sockets together",
-            );
-        }
-    }
-
-    fn theory_ms(&self, p: f64) -> Option<f64> {
-        self.theory.map(|theory| theory.quantile(p))
-    }
-
-    /// The JSON, one object.
+    /// The same for programs.
     pub(super) fn json(&self) -> String {
-        let Outcome { tally, sent, counters, link, took, killed } = &self.outcome;
-        let dropped: Map<String, Value> = DropReason::ALL
-            .into_iter()
-            .map(|reason| (reason.name().to_owned(), counters.dropped(reason).into()))
+        let Outcome { duplicated, corrupted, acknowledged, answered, delivered, sent, .. } =
+            self.outcome;
+        let (packets, cover) = self.packets();
+        let latency: Map<String, Value> = PERCENTILES
+            .iter()
+            .filter_map(|(name, p)| {
+                Some(((*name).to_owned(), json!(percentile(&self.latencies_ms, *p)?)))
+            })
             .collect();
-        let measured = |sorted: &[f64]| object(|p| percentile(sorted, p));
-        let value = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "packets": self.options.packets,
-            "rate": self.options.rate,
-            "mean_delay_ms": self.options.mean_delay.as_secs_f64() * 1e3,
-            "senders": self.options.senders,
-            "mix_hops": LAYERS,
-            "mix_nodes": LAYERS * self.options.nodes.width,
-            "link": link.kind.to_string(),
-            "link_reason": link.reason,
-            "crypto": self.options.nodes.kernels.name,
-            "sent": sent.sent,
-            "not_sent": sent.failed + sent.skipped,
-            "delivered": tally.delivered,
+        let json = json!({
+            "sent": sent,
+            "delivered": delivered,
             "lost": self.lost(),
-            "duplicated": tally.duplicated,
-            "corrupted": tally.corrupted + tally.unexpected,
-            "dropped": dropped,
-            "dropped_total": counters.dropped_total(),
-            "killed": killed,
-            "seconds": took.as_secs_f64(),
-            "packets_per_s": self.per_second(),
-            "latency_ms": measured(&self.latencies_ms),
-            "theory_ms": object(|p| self.theory_ms(p)),
-            "overhead_ms": measured(&self.overheads_ms),
-            "ks_distance": self.distance(),
-            "ks_critical_0.001": self.critical(),
-            "follows_theory": self.evidence().map(|evidence| evidence.follows()),
-            "sender_lateness_max_ms": self.sender_late_ms(),
-            "perfect": self.is_perfect(),
+            "duplicated": duplicated,
+            "corrupted": corrupted,
+            "acknowledged": acknowledged,
+            "answered": answered,
+            "bytes": self.outcome.bytes,
+            "packets": packets,
+            "retransmissions": self.sum(|all| all.sent_again),
+            "cover_share": share(cover, packets),
+            "seconds": self.outcome.took.as_secs_f64(),
+            "latency_ms": latency,
         });
-        format!("{value:#}\n")
-    }
-
-    /// The plot, SVG.
-    pub(super) fn svg(&self) -> String {
-        let distance =
-            self.distance().map_or_else(String::new, |d| format!(", KS distance {d:.4}"));
-        let subtitle = format!(
-            "{} packets, {} packets/s, {} mix hops, {} link{distance}",
-            self.outcome.tally.delivered, self.options.rate, LAYERS, self.outcome.link.kind,
-        );
-        // Without delays there is no theory to plot; a curve near zero says that.
-        let theory = self.theory.unwrap_or_else(|| Erlang::new(LAYERS as u32, 1e-3));
-        let plot = Plot {
-            title: "End-to-end latency of the demo against the delays that were asked for",
-            subtitle: &subtitle,
-            measured_ms: &self.latencies_ms,
-            theory,
-        };
-        plot.svg()
+        format!("{json:#}\n")
     }
 }
 
-fn object(value: impl Fn(f64) -> Option<f64>) -> Map<String, Value> {
-    PERCENTILES.into_iter().map(|(name, p)| (name.to_owned(), value(p).into())).collect()
-}
-
-/// Looks, before anything runs, whether a result can be written to `file` at the end.
-pub(super) fn check_place(file: &Path) -> Result<(), Fault> {
-    let folder = match file.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => file,
-    };
-    let trial = tempfile::Builder::new().prefix(".phix-").tempfile_in(folder);
-    if file.is_dir() {
-        let what = file.display();
-        return Err(Fault::refused(format!("{what} is a directory: name a file to write to.")));
-    }
-    trial.map(drop).map_err(|error| not_written(file, &error))
-}
-
-/// Writes a result as a whole or not at all.
-pub(super) fn write(file: &Path, text: &str) -> Result<(), Fault> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let write = || -> io::Result<()> {
-        let new = tempfile::Builder::new()
-            .prefix(".phix-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
-        fs::write(new.path(), text)?;
-        new.persist(file)?;
-        Ok(())
-    };
-    write().map_err(|error| not_written(file, &error))
-}
-
-fn not_written(file: &Path, error: &io::Error) -> Fault {
-    Fault::refused(format!(
-        "{} cannot be written ({}): name a file in a directory that you may write to.",
-        file.display(),
-        words(error),
-    ))
+fn share(part: u64, all: u64) -> f64 {
+    part as f64 / all.max(1) as f64
 }

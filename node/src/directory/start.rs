@@ -76,7 +76,7 @@ pub fn start(place: &Place) -> Result<Directory, Fault> {
     let means = Means {
         kernels: server::kernels(settings.crypto)?,
         rng: StdRng::from_seed(server::random()?),
-        source: settings.source.get(),
+        source: probes.ip(),
     };
     let broken = |error: std::io::Error| {
         Fault::refused(format!(

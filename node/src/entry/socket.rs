@@ -96,11 +96,11 @@ impl Socket {
 
     /// Hands all that was said to the kernel.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
-        written(timeout(WRITING, self.0.flush()).await)
+        written(&timeout(WRITING, self.0.flush()).await)
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        written(timeout(WRITING, self.0.feed(message)).await)
+        written(&timeout(WRITING, self.0.feed(message)).await)
     }
 
     /// Says goodbye to a client that may have gone, after what was said last.
@@ -146,7 +146,7 @@ fn said(item: Option<Result<Message, tungstenite::Error>>) -> Result<Option<Said
 }
 
 fn written(
-    result: Result<Result<(), tungstenite::Error>, tokio::time::error::Elapsed>,
+    result: &Result<Result<(), tungstenite::Error>, tokio::time::error::Elapsed>,
 ) -> Result<(), End> {
     match result {
         Ok(Ok(())) => Ok(()),

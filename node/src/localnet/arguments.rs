@@ -57,6 +57,23 @@ pub(crate) fn with_nodes(command: Command) -> Command {
         )
 }
 
+/// Adds the arguments of a network of processes.
+pub(crate) fn with_members(command: Command) -> Command {
+    let port = |name, of, default| {
+        let help: &'static str = of;
+        option(name, "PORT", help)
+            .value_parser(value_parser!(u16).range(1..))
+            .default_value(default)
+    };
+    with_nodes(command)
+        .arg(port("port", "Port of all nodes, each on its own address", "1789"))
+        .arg(port("directory-port", "Port of the directory", "8000"))
+        .arg(
+            option("epoch", "TIME", "How long an epoch of the directory lasts")
+                .default_value("30s"),
+        )
+}
+
 /// An argument with a value.
 pub(crate) fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)

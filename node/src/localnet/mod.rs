@@ -1,62 +1,45 @@
 //! `phix-node localnet`: a whole network that stays up, for trying clients on.
 
 pub(crate) mod arguments;
+pub(crate) mod members;
 pub(crate) mod network;
+pub(crate) mod processes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command, value_parser};
-use phix_client::topology;
-use phix_engine::shard::{Delivery, Sink, Undelivered};
-use phix_engine::sphinx::final_message;
+use clap::{ArgMatches, Command};
 use phix_io::StopSignal;
 
 use crate::cli::say;
 use crate::fault::Fault;
-use crate::report;
-use arguments::{Nodes, file, option, with_nodes};
-use network::{Network, Plan};
+use arguments::{option, with_members};
+use processes::{Plan, Processes};
 
 /// How often it is looked whether a node has died.
 const WATCH: Duration = Duration::from_millis(200);
 
 const TEACH: &str = "\
-Starts mix nodes in three layers and a receiving end on loopback addresses, writes the topology file
-that clients read, prints how to use it, and prints each message that arrives. Keys are new each
-time. Runs until SIGTERM or SIGINT; the topology file is removed then, since its keys are gone.
+Starts a directory, three mix nodes or more, an entry gateway and an exit gateway, each a process
+with an address of its own on loopback, as they would run on machines of their own. Says how to
+reach them with each kind of client. Runs until SIGTERM or SIGINT. Keys are new each time and
+removed at the end, unless --keep names a directory for them.
+
+Clients get bandwidth for nothing here, and packets may go to addresses of this machine.
 
 Example, in two terminals:
-  phix-node localnet --topology localnet.json
-  phix-client send --topology localnet.json --to ADDRESS --message hello";
+  phix-node localnet
+  phix-client init --dir alice --directory http://127.0.0.10:8000 && phix-client run --dir alice";
 
 /// The command's arguments and help.
 pub fn command(command: Command) -> Command {
-    with_nodes(command)
+    with_members(command)
         .arg(
-            file("topology", "Where to write the topology; must not exist yet")
-                .default_value("localnet.json"),
+            option("keep", "DIR", "Make the nodes there and leave them; must not exist yet")
+                .value_parser(clap::value_parser!(PathBuf)),
         )
-        .arg(
-            option("port", "PORT", "Port of all nodes, each on its own address; 0 for any")
-                .value_parser(value_parser!(u16))
-                .default_value("1789"),
-        )
-        .about("Keep a local network up and print what arrives")
+        .about("Keep a local network up, with gateways and a directory")
         .after_help(TEACH)
-}
-
-/// Prints messages as they arrive.
-#[derive(Debug)]
-struct Printer;
-
-impl Sink for Printer {
-    fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), Undelivered> {
-        let message = final_message(delivery.payload);
-        let message = message.ok_or(Undelivered::Malformed)?;
-        say(phix_client::message::describe(delivery.destination, message));
-        Ok(())
-    }
 }
 
 /// Runs the command.
@@ -64,55 +47,47 @@ impl Sink for Printer {
 /// # Errors
 /// If the network cannot be started, or breaks while it runs.
 pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
-    let file = matches.get_one::<PathBuf>("topology").expect("has a default");
-    if file.symlink_metadata().is_ok() {
-        return Err(Fault::refused(format!(
-            "{} exists already: name another file with --topology, or remove it: it may be left \
-             from a localnet that was killed.",
-            file.display(),
-        )));
-    }
     let stop = StopSignal::install().map_err(|error| {
         Fault::refused(format!("signals cannot be waited for ({error}): see what forbids it."))
     })?;
-    let plan = Plan {
-        nodes: Nodes::given(matches)?,
-        port: *matches.get_one("port").expect("has a default"),
-        drain: Duration::from_secs(2),
-    };
-    let mut network = Network::start(plan, Printer)?;
-    topology::save(&network.topology, file)
-        .map_err(|error| Fault::refused(format!("{error} (--topology).")))?;
-    say(usage(&network, file));
+    let plan = Plan::given(matches);
+    let keep = matches.get_one::<PathBuf>("keep").map(PathBuf::as_path);
+    let mut network = Processes::start(&plan, keep, &|| stop.wait(Duration::ZERO))?;
+    say(network.describe());
+    say(usage(&network));
     let failed = loop {
         if stop.wait(WATCH) {
             break None;
         }
-        if let Some(failed) = network.failed() {
+        if let Some(failed) = network.failed().filter(|_| !stop.wait(WATCH)) {
             break Some(failed);
         }
     };
     network.stop();
-    // It names keys that exist no more; nothing else was ever in it.
-    let _ = std::fs::remove_file(file);
-    for node in network.nodes() {
-        say(format!("{}: {}", node.name, report::line(&node.counters())));
-    }
-    failed.map_or(Ok(()), |what| Err(Fault::broken(format!("{what}; report this."))))
+    failed.map_or(Ok(()), Err)
 }
 
-fn usage(network: &Network, file: &Path) -> String {
-    let mut text = format!("link: {}\ncrypto: {}\n", network.link.reason, network.kernels.name);
-    for (node, name) in network.topology.form().node_details.values().zip(network.nodes()) {
-        text += &format!("  {:<20}{}\n", name.name, node.mix_host);
-    }
-    let file = file.display();
-    text += &format!(
-        "\nTopology, in the form that stock Nym clients read too: {file}\nSend something through \
-         it, from another terminal:\n\n  cargo run --release -p phix-client -- send --topology \
-         {file} --to {} --message hello\n\nWhat arrives is printed here. Ctrl-C ends the \
-         network.\n",
-        phix_client::message::EXAMPLE_ADDRESS,
-    );
-    text
+fn usage(network: &Processes) -> String {
+    let directory = network.directory();
+    format!(
+        "\
+The directory has a page for people, and answers what stock clients and nodes ask:
+
+  {directory}
+
+A client of Phix, with its WebSocket for applications, and a message to it from another:
+
+  cargo run --release -p phix-client -- init --dir alice --directory {directory}
+  cargo run --release -p phix-client -- run --dir alice
+  cargo run --release -p phix-client -- address --dir alice
+
+  cargo run --release -p phix-client -- init --dir bob --directory {directory}
+  cargo run --release -p phix-client -- send --dir bob --to ADDRESS --message hello
+
+A program built on the stock SDK: in NymNetworkDetails, the only endpoint has the api_url
+{directory}; no credentials are needed.
+
+Ctrl-C ends the network.
+"
+    )
 }

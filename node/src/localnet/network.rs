@@ -16,11 +16,9 @@ use phix_engine::wire::frame::{FrameVersion, KeyRotation};
 use phix_io::{LinkPlan, PeerLimits, Refuse, Server, ServerConfig, StopReport};
 
 use super::arguments::Nodes;
+use super::members::LAYERS;
 use crate::fault::Fault;
 use crate::server::{BATCH, random};
-
-/// Mix layers of a path, as Nym's clients build it.
-pub(crate) const LAYERS: usize = 3;
 
 /// Most nodes that a layer of a local network may have.
 pub(crate) const WIDTH_MAX: usize = 16;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Unit;
 
 use super::page::Writer;
 use crate::entry::counts::{Counts, Gauge, Refusal};
@@ -29,18 +30,17 @@ impl Collector for EntryPage {
             ("entry_messages_expired", "Messages that waited for too long.", &counts.expired),
         ];
         for (name, help, value) in grows {
-            let none: [(&str, &str); 0] = [];
-            writer.counts(name, help, std::iter::once((none, value.get())))?;
+            writer.count(name, help, value.get())?;
         }
-        let changes: [(&str, &str, &Gauge); 4] = [
+        let changes: [(&str, &str, &Gauge); 3] = [
             ("entry_connections", "Connections of clients.", &counts.connections),
             ("entry_sessions", "Connections that have shown who they are.", &counts.sessions),
             ("entry_clients", "Clients that are registered.", &counts.clients),
-            ("entry_queued_bytes", "Messages that wait for connections.", &counts.queued),
         ];
         for (name, help, value) in changes {
             writer.number(name, help, Some(value.get()))?;
         }
-        Ok(())
+        let help = "Messages that wait for connections.";
+        writer.gauge("entry_queued", help, &Unit::Bytes, Some(counts.queued.get() as f64))
     }
 }

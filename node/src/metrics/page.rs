@@ -118,6 +118,11 @@ impl Writer<'_> {
         Ok(())
     }
 
+    pub(super) fn count(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    }
+
     fn seconds<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -146,7 +151,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: &Unit, value: Option<f64>) -> fmt::Result {
+    pub(super) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: &Unit,
+        value: Option<f64>,
+    ) -> fmt::Result {
         let Some(value) = value else { return Ok(()) };
         self.0.encode_descriptor(name, help, Some(unit), MetricType::Gauge)?.encode_gauge(&value)
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use phix_engine::counters::{Counters, DropReason};
@@ -11,6 +12,7 @@ use phix_io::ShardView;
 
 use super::page::{self, Node};
 use super::process::Usage;
+use crate::entry::counts::{Counts as EntryCounts, Refusal};
 
 fn some() -> Node {
     let mut one = ShardView::default();
@@ -29,7 +31,7 @@ fn some() -> Node {
 }
 
 fn text() -> String {
-    page::text(some(), None, Usage::now())
+    page::text(some(), Some(Arc::default()), Usage::now())
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +114,22 @@ fn every_line_is_as_the_format_wants_it() {
             assert!(seen.insert((end, labels)), "{name}{end} {labels:?} stands twice");
         }
     }
+}
+
+#[test]
+fn an_entry_is_shown_with_every_reason_for_a_refusal() {
+    let counts = EntryCounts::default();
+    (0..3).for_each(|_| counts.refuse(Refusal::Clock));
+    counts.sessions.add(7);
+    let page = page::text(some(), Some(Arc::new(counts)), Usage::now());
+    let families = families(&page);
+    let refused = &families["phix_entry_refused"].samples;
+    assert_eq!(refused.len(), Refusal::ALL.len());
+    let of = |reason: &str| refused.iter().find(|(_, labels, _)| labels["reason"] == reason);
+    assert_eq!((of("clock").unwrap().2, of("proof").unwrap().2), (3.0, 0.0));
+    assert_eq!(families["phix_entry_sessions"].samples[0].2, 7.0);
+    let without = page::text(some(), None, Usage::now());
+    assert!(!without.contains("phix_entry"), "a node without an entry shows none");
 }
 
 #[test]

@@ -193,7 +193,7 @@ mod tests {
         assert!(said.contains("did you mean `listen` (an IP address and a port"), "{said}");
         let said = refusal(None, &[("PHIX_REPLAYCAPACITY", "5")]);
         assert!(said.contains("PHIX_REPLAYCAPACITY"), "{said}");
-        assert!(said.contains("did you mean PHIX_REPLAY_CAPACITY (a whole number"), "{said}");
+        assert!(said.contains("did you mean PHIX_REPLAY_CAPACITY (\"auto\" or a whole"), "{said}");
         let said = refusal(Some("[database]\nurl = 1"), &[]);
         assert!(said.contains("`database`; the settings are `roles`, `assigned-roles`"), "{said}");
     }

@@ -85,16 +85,21 @@ impl Network {
     pub(crate) fn revive(&mut self, node: usize) {
         let mut command = phix(&["run", "--dir"]);
         command.arg(self.node_dir(node));
-        self.nodes[node] = Some(command.spawn().unwrap());
+        let mut child = command.spawn().unwrap();
         let mut ports = vec![1789];
         ports.extend((node == GATEWAY).then_some(9000));
         let deadline = Instant::now() + PATIENCE;
         for port in ports {
             while TcpStream::connect(self.address(node, port)).is_err() {
                 assert!(Instant::now() < deadline, "node {node} does not start");
-                sleep(Duration::from_millis(20));
+                sleep(Duration::from_millis(50));
+                // The kernel may hold the address of a ring whose process was killed for a moment.
+                if child.try_wait().unwrap().is_some() {
+                    child = command.spawn().unwrap();
+                }
             }
         }
+        self.nodes[node] = Some(child);
     }
 }
 

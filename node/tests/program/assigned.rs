@@ -114,36 +114,26 @@ fn json(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).unwrap()
 }
 
+/// Starts the node under a directory that names `peer` as the other node; gives the epoch as well,
+/// which the test may change.
+fn directed(node: &Node, peer: SocketAddr) -> (Running, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (epoch, node_key) = (Arc::new(AtomicU32::new(0)), identity(node).to_bytes());
+    let directory = Directory { listener, node: node_key, peer, epoch: Arc::clone(&epoch) };
+    thread::spawn(move || directory.serve());
+    let mut settings = vec!["--role", "mix", "--role", "entry", "--assigned-roles", "true"];
+    settings.extend(["--role-overlap", "0s", "--entry", "127.0.0.1:0", "--directory", &url]);
+    settings.extend(["--drain", "30s", "--status-interval", "1s"]);
+    (Running::start(&mut node.phix("run", &settings)), epoch)
+}
+
 #[test]
 fn a_node_passes_from_role_to_role_and_loses_no_packet_that_it_holds() {
     const HELD: u8 = 60;
     let (node, runtime, end) = (Node::new(), runtime(), End::start());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let epoch = Arc::new(AtomicU32::new(0));
     let peer = end.address();
-    let directory =
-        Directory { listener, node: identity(&node).to_bytes(), peer, epoch: Arc::clone(&epoch) };
-    thread::spawn(move || directory.serve());
-    let settings = [
-        "--role",
-        "mix",
-        "--role",
-        "entry",
-        "--assigned-roles",
-        "true",
-        "--role-overlap",
-        "0s",
-        "--entry",
-        "127.0.0.1:0",
-        "--directory",
-        &url,
-        "--drain",
-        "30s",
-        "--status-interval",
-        "1s",
-    ];
-    let mut running = Running::start(&mut node.phix("run", &settings));
+    let (mut running, epoch) = directed(&node, peer);
     let own = hop(&node, &running);
     said(&mut running, "epoch 0: role mix node in layer 1");
 

@@ -1,5 +1,5 @@
-//! Programs of the stock SDK 1.21.6 in a network of ours, with each other and with our clients. They
-//! take minutes to build: `cargo xtask interop` does it and runs these tests.
+//! Programs of the stock SDK 1.21.6 in a network of ours, with each other and with our clients.
+//! They take minutes to build: `cargo xtask interop` does it and runs these tests.
 
 mod network;
 mod sdk;

@@ -125,6 +125,7 @@ impl Builder {
         let (link, registration) = open(&dialer, known, store.as_ref(), &mut core).await?;
 
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (closes, close_asked) = mpsc::channel(1);
         let (deliveries, delivered) = mpsc::channel::<Delivery>(DELIVERIES_MAX);
         let (told, status) = watch::channel(Status::Connected);
         let driver = Driver {
@@ -136,13 +137,14 @@ impl Builder {
             source,
             store,
             commands: asked,
+            closes: close_asked,
             deliveries,
             status: told,
             waiting: Waiting::default(),
         };
         tokio::spawn(driver.run(link));
         let sink = PollSender::new(commands.clone());
-        let sender = Sender { own, commands, sink, status };
+        let sender = Sender { own, commands, closes, sink, status };
         Ok(Client { sender, receiver: Receiver(delivered) })
     }
 }

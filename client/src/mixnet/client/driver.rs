@@ -6,46 +6,24 @@ use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
 use phix_io::MonotonicClock;
-use phix_proto::gateway::{ClientRequest, ServerResponse, TypedError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite;
 
 use super::super::core::{self, Core, Counters, Delivery, Event, MessageId, Outgoing, Unsendable};
-use super::super::dial::Connection;
 use super::super::directory::Source;
 use super::super::settings::Settings;
 use super::super::store::{Registration, Store};
-use super::alarm::Alarm;
-use super::link::{BANDWIDTH_LOW, Dialer, Gateway, Link, LinkError, Seal};
-use super::{Status, gateway_of};
+use super::link::{Dialer, Gateway, Link, LinkError};
+use super::{Status, gateway_of, session};
 use crate::topology::Topology;
-
-/// Packets that wait for the socket to the gateway. A socket that takes none for that long delays
-/// the streams.
-const UNSENT_MAX: usize = 16;
-
-/// Bytes of messages that nobody has received, beyond which no more are taken from the gateway.
-const UNDELIVERED_MAX: usize = 2 * core::MESSAGE_MAX;
-
-/// A gateway that says nothing for so long is gone: it acknowledges every packet.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// How long to wait before bandwidth is asked for again that was refused.
-const CLAIM_AGAIN: Duration = Duration::from_secs(60);
 
 /// Pause after the first failure to reach the gateway; each further one doubles it.
 const BACKOFF: Duration = Duration::from_millis(500);
 
 /// How soon the topology is asked for again when there was none to be had.
 const TOPOLOGY_AGAIN: Duration = Duration::from_secs(15);
-
-/// How long a closed link is given to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What handles ask of the task.
 pub(super) enum Command {
@@ -64,8 +42,6 @@ pub(super) enum Command {
     Flush(oneshot::Sender<()>),
     /// What was counted?
     Counters(oneshot::Sender<Counters>),
-    /// Say goodbye to the gateway and end.
-    Close(oneshot::Sender<Counters>),
 }
 
 impl fmt::Debug for Command {
@@ -85,6 +61,8 @@ pub(super) struct Driver {
     /// Holds the lock of the client's directory for as long as the task runs.
     pub(super) store: Option<Store>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Requests to say goodbye and end; they do not wait behind a message that waits for room.
+    pub(super) closes: mpsc::Receiver<oneshot::Sender<Counters>>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) status: watch::Sender<Status>,
     pub(super) waiting: Waiting,
@@ -103,6 +81,21 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Whether a message waits for room.
+    pub(super) const fn for_room(&self) -> bool {
+        self.command.is_some()
+    }
+
+    /// Bytes of messages that nobody has received.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_undelivered(&self) -> bool {
+        !self.undelivered.is_empty()
+    }
+
     fn keep(&mut self, delivery: Delivery) {
         self.bytes += delivery.data.len();
         self.undelivered.push_back(delivery);
@@ -116,7 +109,7 @@ impl Waiting {
 }
 
 /// Why a session is over.
-enum End {
+pub(super) enum End {
     /// The handles want it, and somebody may wait for word of it.
     Wanted(Option<oneshot::Sender<Counters>>),
     /// The link broke.
@@ -142,8 +135,8 @@ impl Driver {
                 opened = attempt => opened,
                 never = &mut refresh => match never {},
             };
-            let session = match opened {
-                Ok(session) => session,
+            let opened = match opened {
+                Ok(opened) => opened,
                 Err(End::Broken(error)) if error.passes() => {
                     failures += 1;
                     self.tell(Status::Disconnected(error.to_string()));
@@ -154,7 +147,7 @@ impl Driver {
             failures = 0;
             self.tell(Status::Connected);
             let ended = tokio::select! {
-                ended = self.serve(session, &mut topologies) => ended,
+                ended = session::serve(&mut self, opened, &mut topologies) => ended,
                 never = &mut refresh => match never {},
             };
             match ended {
@@ -196,11 +189,8 @@ impl Driver {
             let room = self.waiting.command.is_none();
             tokio::select! {
                 () = tokio::time::sleep_until(until) => break,
-                command = self.commands.recv(), if room => match command {
-                    Some(Command::Close(told)) => return Err(End::Wanted(Some(told))),
-                    None => return Err(End::Wanted(None)),
-                    Some(command) => self.obey(command),
-                },
+                Some(command) = self.commands.recv(), if room => self.obey(command),
+                told = self.closes.recv() => return Err(End::Wanted(told)),
                 Some(topology) = topologies.recv() => self.take_topology(topology),
             }
         }
@@ -216,139 +206,15 @@ impl Driver {
         opened.map_err(End::Broken)
     }
 
-    fn take_topology(&mut self, topology: Topology) {
+    pub(super) fn take_topology(&mut self, topology: Topology) {
         if let Some(gateway) = gateway_of(&topology, &self.gateway.identity) {
             self.gateway = gateway;
         }
         self.core.set_topology(topology);
     }
 
-    /// Runs one session.
-    async fn serve(&mut self, link: Link, topologies: &mut mpsc::Receiver<Topology>) -> End {
-        let Link { socket, mut seal, bandwidth } = link;
-        let (sink, mut stream) = socket.split();
-        let (unsent, queue) = mpsc::channel(UNSENT_MAX);
-        let writer = write(sink, queue);
-        tokio::pin!(writer);
-        let alarm = match Alarm::new() {
-            Ok(alarm) => alarm,
-            Err(error) => return self.broken(error),
-        };
-        self.core.resume(MonotonicClock.now());
-        let mut account = Account::new(bandwidth);
-        account.claim_if_low(&unsent);
-        let mut heard = Instant::now();
-        let deliveries = self.deliveries.clone();
-        loop {
-            self.hand_over();
-            self.take_waiting();
-            if let Err(error) = alarm.set(self.core.deadline().since(MonotonicClock.now())) {
-                return self.broken(error);
-            }
-            let may_read = self.waiting.bytes < UNDELIVERED_MAX;
-            let may_deliver = !self.waiting.undelivered.is_empty();
-            let may_obey = self.waiting.command.is_none();
-            tokio::select! {
-                biased;
-                ended = &mut writer => return self.broken(ended),
-                // A full queue holds the streams up; what is due leaves when there is room.
-                rung = async {
-                    let permit = unsent.reserve().await;
-                    alarm.rung().await.map(|()| drop(permit))
-                } => {
-                    if let Err(error) = rung {
-                        return self.broken(error);
-                    }
-                    self.depart(&mut seal, &unsent);
-                }
-                message = stream.next(), if may_read => {
-                    heard = Instant::now();
-                    if let Err(error) = self.take_in(message, &seal, &mut account, &unsent) {
-                        return self.broken(error);
-                    }
-                }
-                permit = deliveries.reserve(), if may_deliver => match permit {
-                    Ok(permit) => {
-                        if let Some(delivery) = self.waiting.take() {
-                            permit.send(delivery);
-                        }
-                    }
-                    // Nobody will receive them, and what comes after must not wait for that.
-                    Err(_) => while self.waiting.take().is_some() {},
-                },
-                command = self.commands.recv(), if may_obey => match command {
-                    Some(Command::Close(told)) => {
-                        drop(unsent);
-                        goodbye(writer, &mut stream).await;
-                        return End::Wanted(Some(told));
-                    }
-                    None => {
-                        drop(unsent);
-                        goodbye(writer, &mut stream).await;
-                        return End::Wanted(None);
-                    }
-                    Some(command) => self.obey(command),
-                },
-                Some(topology) = topologies.recv() => self.take_topology(topology),
-                () = tokio::time::sleep_until(heard + SILENCE_MAX), if may_read => {
-                    let patience = SILENCE_MAX;
-                    let gateway = self.gateway.url.authority();
-                    return End::Broken(LinkError::Late(gateway, patience));
-                }
-            }
-        }
-    }
-
-    fn broken(&self, error: impl Into<tungstenite::Error>) -> End {
-        End::Broken(LinkError::WebSocket(self.gateway.url.authority(), Box::new(error.into())))
-    }
-
-    /// Sends what is due, for as long as there is room.
-    fn depart(&mut self, seal: &mut Seal, unsent: &mpsc::Sender<Message>) {
-        while let Ok(permit) = unsent.try_reserve() {
-            let Some(packet) = self.core.depart(MonotonicClock.now()) else { break };
-            permit.send(seal.packet(&packet));
-        }
-        self.note_events();
-        self.core.prepare(MonotonicClock.now());
-    }
-
-    /// Takes in a message of the gateway.
-    fn take_in(
-        &mut self,
-        message: Option<Result<Message, tungstenite::Error>>,
-        seal: &Seal,
-        account: &mut Account,
-        unsent: &mpsc::Sender<Message>,
-    ) -> Result<(), tungstenite::Error> {
-        match message {
-            Some(Ok(Message::Binary(bytes))) => {
-                let mut bytes = Vec::from(bytes);
-                if let Some(payload) = seal.open(&mut bytes) {
-                    self.core.arrive(payload, MonotonicClock.now());
-                    self.note_events();
-                }
-            }
-            Some(Ok(Message::Text(text))) => {
-                if let Ok(response) = ServerResponse::parse(text.as_str()) {
-                    account.note(&response);
-                    account.claim_if_low(unsent);
-                    self.note_account(account);
-                }
-            }
-            Some(Ok(Message::Close(_))) | None => return Err(tungstenite::Error::ConnectionClosed),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn note_account(&self, account: &Account) {
-        self.tell(if account.is_spent { Status::OutOfBandwidth } else { Status::Connected });
-    }
-
     /// Says how the client fares, if that is news.
-    fn tell(&self, status: Status) {
+    pub(super) fn tell(&self, status: Status) {
         self.status.send_if_modified(|before| {
             let is_news = *before != status;
             *before = status;
@@ -356,7 +222,7 @@ impl Driver {
         });
     }
 
-    fn note_events(&mut self) {
+    pub(super) fn note_events(&mut self) {
         let waiting = &mut self.waiting;
         for event in self.core.events() {
             let (message, arrived) = match event {
@@ -380,7 +246,7 @@ impl Driver {
     }
 
     /// Hands over what has come, as far as there is room.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         while !self.waiting.undelivered.is_empty() {
             let Ok(permit) = self.deliveries.try_reserve() else { return };
             if let Some(delivery) = self.waiting.take() {
@@ -389,15 +255,32 @@ impl Driver {
         }
     }
 
+    /// Hands over one message by this permit; without, nobody will receive any, and what comes
+    /// after must not wait for that.
+    pub(super) fn deliver(&mut self, permit: Option<mpsc::Permit<'_, Delivery>>) {
+        match permit {
+            Some(permit) => {
+                if let Some(delivery) = self.waiting.take() {
+                    permit.send(delivery);
+                }
+            }
+            None => while self.waiting.take().is_some() {},
+        }
+    }
+
+    pub(super) fn broken(&self, error: impl Into<tungstenite::Error>) -> End {
+        End::Broken(LinkError::WebSocket(self.gateway.url.authority(), Box::new(error.into())))
+    }
+
     /// Takes the message that waits for room, if there is room now.
-    fn take_waiting(&mut self) {
+    pub(super) fn take_waiting(&mut self) {
         if let Some(command) = self.waiting.command.take() {
             self.obey(command);
         }
     }
 
     /// Does what a handle asks; a message for which there is no room waits.
-    fn obey(&mut self, command: Command) {
+    pub(super) fn obey(&mut self, command: Command) {
         match command {
             Command::Send { outgoing, lane, taken, arrived } => {
                 if !self.core.has_room(&outgoing) {
@@ -427,83 +310,8 @@ impl Driver {
             Command::Counters(told) => {
                 let _ = told.send(*self.core.counters());
             }
-            Command::Close(_) => unreachable!("those who call this look for it first"),
         }
     }
-}
-
-/// What the gateway says of bandwidth.
-struct Account {
-    left: Option<i64>,
-    claimed: Option<Instant>,
-    is_spent: bool,
-}
-
-impl Account {
-    const fn new(left: Option<i64>) -> Self {
-        Self { left, claimed: None, is_spent: false }
-    }
-
-    fn note(&mut self, response: &ServerResponse) {
-        match response {
-            ServerResponse::Send { remaining_bandwidth, .. } => {
-                self.left = Some(*remaining_bandwidth);
-                self.is_spent = false;
-            }
-            ServerResponse::Bandwidth { available_total, .. } => {
-                self.left = Some(*available_total);
-                self.claimed = None;
-                self.is_spent = false;
-            }
-            ServerResponse::TypedError { error: TypedError::OutOfBandwidth { available, .. } } => {
-                self.left = Some(*available);
-                self.is_spent = true;
-            }
-            _ => {}
-        }
-    }
-
-    /// Asks for more, where the gateway gives it for nothing.
-    fn claim_if_low(&mut self, unsent: &mpsc::Sender<Message>) {
-        let low = self.left.is_none_or(|left| left < BANDWIDTH_LOW);
-        let asked = self.claimed.is_some_and(|claimed| claimed.elapsed() < CLAIM_AGAIN);
-        if low && !asked {
-            let claim = Message::text(ClientRequest::ClaimFreeTestnetBandwidth.to_text());
-            // If the queue is full, the next answer of the gateway brings the next attempt.
-            if unsent.try_send(claim).is_ok() {
-                self.claimed = Some(Instant::now());
-            }
-        }
-    }
-}
-
-/// Writes what is in the queue until it is closed, then says goodbye.
-async fn write(
-    mut sink: SplitSink<WebSocketStream<Connection>, Message>,
-    mut queue: mpsc::Receiver<Message>,
-) -> tungstenite::Error {
-    while let Some(message) = queue.recv().await {
-        if let Err(error) = sink.send(message).await {
-            return error;
-        }
-    }
-    match sink.close().await {
-        Ok(()) => tungstenite::Error::ConnectionClosed,
-        Err(error) => error,
-    }
-}
-
-/// Lets the writer finish and the gateway answer, for a moment.
-async fn goodbye(
-    writer: std::pin::Pin<&mut impl Future<Output = tungstenite::Error>>,
-    stream: &mut SplitStream<WebSocketStream<Connection>>,
-) {
-    let parting = async {
-        writer.await;
-        while let Some(Ok(_)) = stream.next().await {}
-    };
-    // A gateway that does not answer is left all the same.
-    let _ = tokio::time::timeout(GOODBYE, parting).await;
 }
 
 /// Fetches the topology again and again, for as long as it is polled.

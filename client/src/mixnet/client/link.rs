@@ -24,9 +24,6 @@ use super::super::dial::{self, Connection, Url};
 use super::super::store::Registration;
 use crate::files::words;
 
-/// Bytes of bandwidth below which more is asked for: a fifth of a ticket, as stock clients do.
-pub(super) const BANDWIDTH_LOW: i64 = 40_000_000;
-
 /// Why there is no link to the gateway. The text says what to do.
 #[derive(Debug)]
 pub enum LinkError {

@@ -1,10 +1,12 @@
 //! Handles of a running client, and how to start one.
 
+mod account;
 mod alarm;
 mod builder;
 mod driver;
 mod error;
 mod link;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +56,7 @@ pub struct Client {
 pub struct Sender {
     own: Recipient,
     commands: mpsc::Sender<Command>,
+    closes: mpsc::Sender<oneshot::Sender<Counters>>,
     sink: PollSender<Command>,
     status: watch::Receiver<Status>,
 }
@@ -248,7 +251,9 @@ impl Sender {
     /// # Errors
     /// If the client had ended by itself.
     pub async fn close(self) -> Result<Counters, Disconnected> {
-        self.ask(Command::Close).await
+        let (told, answer) = oneshot::channel();
+        self.closes.send(told).await.map_err(|_| Disconnected)?;
+        answer.await.map_err(|_| Disconnected)
     }
 
     async fn ask<T>(

@@ -3,6 +3,8 @@
 //! Cryptography costs least in batches, and a packet that lies ready leaves on time. So fragments
 //! and cover are packed a few at a time, in the pauses of the streams.
 
+use std::collections::HashMap;
+
 use phix_engine::units::{Span, Time};
 use phix_proto::message::{Answer, Message, Packet, Parcel, Reply, Routes, split};
 
@@ -86,6 +88,7 @@ impl Core {
     fn pack_fragments(&mut self, now: Time) {
         let mut forward = Vec::new();
         let mut answers = Vec::new();
+        let mut demands = HashMap::new();
         // One look at each: what is put back waits for the next time.
         while forward.len() + answers.len() < FRAGMENTS
             && let Some((key, cargo)) = self.outbox.next()
@@ -97,8 +100,10 @@ impl Core {
                     None => self.no_way(key, now),
                 },
                 To::Sender(tag) => {
-                    let same = |other: &Cargo| other.to == To::Sender(tag);
-                    let demand = self.outbox.count_waiting(same);
+                    let outbox = &self.outbox;
+                    let demand = *demands.entry(tag).or_insert_with(|| {
+                        outbox.count_waiting(|other| other.to == To::Sender(tag))
+                    });
                     match self.replies.turn(&tag, key, demand, now) {
                         Turn::Send(surb) => answers.push((Some(key), cargo.fragment, surb)),
                         Turn::Ask(surb, amount) => {

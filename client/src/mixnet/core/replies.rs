@@ -24,6 +24,10 @@ const BLOCKS_MAX: usize = 200;
 /// Blocks that are asked for at a time.
 const ASK: std::ops::RangeInclusive<u32> = 10..=50;
 
+/// Blocks that are kept for asking when there are not enough for the answer: a request can be lost,
+/// and without a block there is no way to make it again.
+const RESERVE: usize = 3;
+
 /// How long to wait before asking again.
 const ASK_AGAIN: Span = Span::from_millis(10_000);
 
@@ -158,7 +162,7 @@ impl Replies {
     }
 
     /// What to do about the fragment `key` of an answer to `tag`, of which `demand` fragments are
-    /// held. The last block is kept for asking, unless it is enough.
+    /// held. A few blocks are kept for asking, unless there are enough.
     pub(super) fn turn(&mut self, tag: &SenderTag, key: Key, demand: usize, now: Time) -> Turn {
         let Some(sender) = self.senders.get_mut(tag) else { return Turn::Nobody };
         sender.used = now;
@@ -174,7 +178,7 @@ impl Replies {
             let amount = u32::try_from(missing).unwrap_or(u32::MAX);
             return Turn::Ask(block, amount.clamp(*ASK.start(), *ASK.end()));
         }
-        let spare = if enough { 0 } else { 1 };
+        let spare = if enough { 0 } else { RESERVE };
         if sender.blocks.len() > spare
             && let Some(block) = sender.blocks.pop_front()
         {
@@ -209,4 +213,61 @@ fn park(sender: &mut Sender, key: Key, now: Time) {
         sender.parked_since = now;
     }
     sender.parked.push_back(key);
+}
+
+#[cfg(test)]
+mod tests {
+    use phix_engine::wire::frame::KeyRotation;
+
+    use super::*;
+
+    fn blocks(count: u8) -> Vec<ReplySurb> {
+        let block = |key: u8| {
+            let mut bytes = vec![key; 16 + 348 + 32 + 4 * 16];
+            bytes[16 + 348] = 4;
+            ReplySurb::parse(&bytes, KeyRotation::Unknown).unwrap()
+        };
+        (0..count).map(block).collect()
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// No request is answered: there are several, ten seconds apart, and then the answer is given
+    /// up.
+    #[test]
+    fn requests_that_are_lost_are_made_again() {
+        let (mut replies, tag) = (Replies::new(), SenderTag::from_bytes([1; 16]));
+        replies.receive(tag, blocks(10), at(0));
+        let mut waiting: VecDeque<Key> = (0..20).map(|at| [0, 0, 0, 0, at]).collect();
+        let (mut asked, mut sent, mut given_up) = (Vec::new(), 0, 0);
+        for second in 0..400 {
+            while let Some(key) = waiting.pop_front() {
+                match replies.turn(&tag, key, 20 - sent, at(second)) {
+                    Turn::Send(_) => sent += 1,
+                    Turn::Ask(_, amount) => asked.push((second, amount)),
+                    Turn::Wait => {}
+                    Turn::Nobody => panic!("the sender is known"),
+                }
+            }
+            let (again, in_vain) = replies.expire(at(second));
+            waiting.extend(again);
+            given_up += in_vain.len();
+        }
+        assert_eq!(sent + asked.len(), 10, "every block was used once");
+        let seconds: Vec<_> = asked.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [0, 11, 22, 33]);
+        assert!(asked.iter().all(|(_, amount)| ASK.contains(amount)));
+        assert_eq!(sent + given_up, 20);
+    }
+
+    #[test]
+    fn blocks_that_are_enough_are_all_used() {
+        let (mut replies, tag) = (Replies::new(), SenderTag::from_bytes([1; 16]));
+        replies.receive(tag, blocks(3), at(0));
+        for left in (1..=3).rev() {
+            assert!(matches!(replies.turn(&tag, [0; 5], left, at(0)), Turn::Send(_)));
+        }
+    }
 }

@@ -100,19 +100,19 @@ pub(super) fn hash<V: Word64<L>, const L: usize, const G: usize>(
         let rest = &messages[lane.min(last)][whole * BLOCK..];
         place[..rest.len()].copy_from_slice(rest);
     }
+    let mut blocks = [[messages[0].as_chunks::<BLOCK>().0; L]; G];
+    for (lane, blocks) in blocks.as_flattened_mut().iter_mut().enumerate() {
+        *blocks = messages[lane.min(last)].as_chunks().0;
+    }
     for index in 0..=whole {
-        let at = |g: usize, lane: usize, half: usize| -> &[u8; 64] {
-            let lane = g * L + lane;
-            let from = if index == whole {
-                &ends.as_flattened()[lane][64 * half..]
-            } else {
-                &messages[lane.min(last)][BLOCK * index + 64 * half..]
-            };
-            from.first_chunk().expect("whole blocks lie within the message")
-        };
         for (g, block) in block.iter_mut().enumerate() {
-            block[..8].copy_from_slice(&load(cpu, |lane| at(g, lane, 0)));
-            block[8..].copy_from_slice(&load(cpu, |lane| at(g, lane, 1)));
+            let mut rows = [&ends[g][0]; L];
+            for (lane, row) in rows.iter_mut().enumerate() {
+                *row = if index == whole { &ends[g][lane] } else { &blocks[g][lane][index] };
+            }
+            let half = |lane: usize, at: usize| &rows[lane].as_chunks().0[at];
+            block[..8].copy_from_slice(&load(cpu, |lane| half(lane, 0)));
+            block[8..].copy_from_slice(&load(cpu, |lane| half(lane, 1)));
         }
         let end = (BLOCK + len.min(BLOCK * (index + 1))) as u64;
         blake.compress(&mut state, &block, Position { end, last: index == whole });

@@ -52,8 +52,8 @@ fn constants<V: Word32<L>, const L: usize>(cpu: V::Cpu) -> Start<V> {
     start
 }
 
-/// Xors the key stream onto `data`, which is at most `L * G` blocks long, given the function for the
-/// rounds. The blocks of a group are `L` further on than those of the group before.
+/// Xors the key stream onto `data`, which is at most `L * G` blocks long, given the function for
+/// the rounds. The blocks of a group are `L` further on than those of the group before.
 #[inline(always)]
 pub(super) fn stream<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,

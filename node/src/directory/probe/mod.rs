@@ -3,11 +3,12 @@
 //!
 //! Each round sends a few packets to every node, one hop from here and one back, and counts those
 //! that come back as they must; a node that opens them with another key, or changes a byte, brings
-//! none. Where clients are to enter, a connection is tried as well.
+//! none. Where clients are to enter, a WebSocket is opened as well.
 //!
 //! A node can tell a probe by where it goes: one that serves probes and nothing else is not found
 //! out here.
 
+mod clients;
 mod collector;
 mod packets;
 
@@ -48,7 +49,7 @@ pub(super) struct Prober {
     desk: Arc<Desk>,
     bell: Arc<Notify>,
     troubles: Troubles,
-    source: Option<IpAddr>,
+    source: IpAddr,
     collector: Arc<Collector>,
     maker: Maker,
 }
@@ -59,8 +60,9 @@ pub(super) struct Means {
     pub kernels: Kernels,
     /// Draws their secrets.
     pub rng: StdRng,
-    /// The address to connect from, if it is to be a certain one.
-    pub source: Option<IpAddr>,
+    /// The address to connect from: the one that probes come back to, on which no node is, so that
+    /// nobody expects Noise from it.
+    pub source: IpAddr,
 }
 
 impl Prober {
@@ -126,11 +128,7 @@ impl Prober {
 }
 
 /// Sends all probes; says which nodes clients could connect to.
-async fn send(
-    targets: &[Target],
-    probes: Vec<Probe>,
-    source: Option<IpAddr>,
-) -> HashMap<NodeId, bool> {
+async fn send(targets: &[Target], probes: Vec<Probe>, source: IpAddr) -> HashMap<NodeId, bool> {
     let mut frames: HashMap<NodeId, Vec<u8>> = HashMap::new();
     for probe in probes {
         frames.entry(probe.node).or_default().extend(probe.frame);
@@ -147,7 +145,7 @@ async fn send(
             // What is lost on the way is what is measured.
             let _ = timeout(CONNECT_LIMIT * 2, deliver(target.address, source, &bytes)).await;
             let entry = match target.clients {
-                Some(clients) => connect(clients, source).await.is_some(),
+                Some(at) => timeout(CONNECT_LIMIT * 2, enters(at, source)).await.unwrap_or(false),
                 None => false,
             };
             drop(place);
@@ -157,15 +155,23 @@ async fn send(
     tasks.join_all().await.into_iter().collect()
 }
 
-async fn deliver(to: SocketAddr, source: Option<IpAddr>, bytes: &[u8]) -> Option<()> {
+/// Whether clients could enter at `at`.
+async fn enters(at: SocketAddr, source: IpAddr) -> bool {
+    match connect(at, source).await {
+        Some(stream) => clients::enters(at, stream).await,
+        None => false,
+    }
+}
+
+async fn deliver(to: SocketAddr, source: IpAddr, bytes: &[u8]) -> Option<()> {
     let mut stream = connect(to, source).await?;
     stream.write_all(bytes).await.ok()?;
     stream.shutdown().await.ok()
 }
 
-async fn connect(to: SocketAddr, source: Option<IpAddr>) -> Option<TcpStream> {
+async fn connect(to: SocketAddr, source: IpAddr) -> Option<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
-    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
+    if source.is_ipv4() == to.is_ipv4() {
         socket.bind(SocketAddr::new(source, 0)).ok()?;
     }
     timeout(CONNECT_LIMIT, socket.connect(to)).await.ok()?.ok()

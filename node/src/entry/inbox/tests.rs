@@ -37,7 +37,7 @@ fn server() -> Server {
         noise: Noise::default(),
         drain: Duration::from_millis(500),
         shard: Config {
-            capacity: [64, 64, 1, 1, 1],
+            capacity: [4096, 64, 1, 1, 1],
             batch: 16,
             frames: FrameVersion::Current,
             final_hops: FinalHops::Drop,

@@ -227,8 +227,8 @@ fn what_cannot_be_sent_or_reached_is_said() {
     });
 }
 
-/// `PHIX_OBSERVED_PACKETS=2000` has the distributions looked at as closely as the issue of cover
-/// wants; it takes 40 s and a machine that has nothing else to do.
+/// The test looks at few packets, because what else the machine does shows in their times. On a
+/// quiet one, `PHIX_OBSERVED_PACKETS=2000` has it look closely, for 40 s.
 #[test]
 fn an_observer_of_the_socket_sees_no_difference() {
     let asked = std::env::var("PHIX_OBSERVED_PACKETS").ok();

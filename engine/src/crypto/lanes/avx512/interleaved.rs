@@ -18,8 +18,8 @@ macro_rules! both {
     };
 }
 
-/// A word of the state of group `v` or `w`, one of ten temporaries for each, a word of the message, a constant that is
-/// the same in all lanes, or a plain number.
+/// A word of the state of group `v` or `w`, one of ten temporaries for each, a word of the message,
+/// a constant that is the same in all lanes, or a plain number.
 macro_rules! operand {
     ($group:ident word $n:literal) => {
         concat!("{", stringify!($group), $n, "}")

@@ -98,8 +98,8 @@ pub(in crate::crypto) fn blake2b_rounds(
     }
 }
 
-/// A step of four of ChaCha20's quarter rounds (RFC 8439, section 2.1), each on words `x y z` of the
-/// state: `x += y; z = (z ^ x) <<< count`.
+/// A step of four of ChaCha20's quarter rounds (RFC 8439, section 2.1), each on words `x y z` of
+/// the state: `x += y; z = (z ^ x) <<< count`.
 macro_rules! step {
     ($count:literal $([$x:literal $y:literal $z:literal]),+) => {
         concat!(

@@ -11,7 +11,7 @@ fn demo(arguments: &[&str]) -> (Output, Option<Value>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_phix-node"))
         .current_dir(&folder)
-        .args(["demo", "--json", "demo.json"])
+        .args(["mix-demo", "--json", "demo.json"])
         .args(arguments)
         .output()
         .unwrap();
@@ -121,7 +121,7 @@ fn killed(link: &str) {
 fn a_place_that_cannot_be_written_is_refused_before_anything_runs() {
     for place in ["missing/demo.json", "/proc/demo.json", "."] {
         let output = Command::new(env!("CARGO_BIN_EXE_phix-node"))
-            .args(["demo", "--json", place])
+            .args(["mix-demo", "--json", place])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{place}");
