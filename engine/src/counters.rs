@@ -153,6 +153,10 @@ counts! {
     forged = "connections_forged";
     /// Connections refused, or not made, because the other node's Noise key is not known.
     plain_refused = "connections_plain_refused";
+    /// Sends for which the kernel was to read the packets where they lie.
+    lent_sends = "sends_without_copy";
+    /// Those of them for which it copied after all.
+    copied_sends = "sends_without_copy_copied";
 }
 
 impl Counters {

@@ -93,7 +93,9 @@ fn table(settings: &[Effective]) -> String {
 
 fn link(settings: &Settings) -> Result<String, Fault> {
     let plan = server::link(settings)?;
-    Ok(format!("link          {}", plan.reason))
+    let (_, zero_copy) = phix_io::zero_copy(settings.send_zc, plan.kind)
+        .map_err(|error| Fault::refused(format!("{error}.")))?;
+    Ok(format!("link          {}\nsend-zc       {zero_copy}", plan.reason))
 }
 
 fn kernels(settings: &Settings) -> Result<String, Fault> {
@@ -173,6 +175,24 @@ pub fn memory(place: &Place) -> Result<String, Fault> {
         ))),
         Some(available) => Ok(format!("memory        {needed}, of {}", readable(available))),
         None => Ok(format!("memory        {needed}; what is available is not known")),
+    }
+}
+
+/// Whether the machine has the memory for the packets of a node beside the one that it replaces,
+/// whose memory of packets seen it goes on with.
+///
+/// # Errors
+/// A sentence if it has not.
+pub fn memory_beside(settings: &Settings) -> Result<(), Fault> {
+    let packets = machine::memory(settings, 0).packets;
+    match machine::memory_available() {
+        Some(available) if available < packets => Err(Fault::refused(format!(
+            "the settings lead to {} for packets held, and {} are available beside the running \
+             node: lower capacity, or stop the node and start it again.",
+            readable(packets),
+            readable(available),
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
-use crate::{check, demo, init, localnet, mix_demo, noise, run, top, topology};
+use crate::{check, demo, init, localnet, mix_demo, noise, run, top, topology, upgrade};
 
 /// One command of the program.
 #[derive(Clone, Copy)]
@@ -27,6 +27,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "init", build: init::command, run: init::run },
     Entry { name: "check-config", build: check::command, run: check::run },
     Entry { name: "run", build: run::command, run: run::run },
+    Entry { name: "upgrade", build: upgrade::command, run: upgrade::run },
     Entry { name: "top", build: top::command, run: top::run },
     Entry { name: "noise-key", build: noise::command, run: noise::run },
     Entry { name: "topology", build: topology::command, run: topology::run },

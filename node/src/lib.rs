@@ -30,3 +30,4 @@ pub mod server;
 pub mod settings;
 pub mod top;
 pub mod topology;
+pub mod upgrade;

@@ -1,18 +1,18 @@
 //! From settings and keys to a running server.
 
+use std::os::fd::OwnedFd;
+
 use phix_engine::crypto::Kernels;
 use phix_engine::egress::NextHops;
 use phix_engine::limits::BATCH_MAX;
-use phix_engine::shard::{self, FinalHops};
+use phix_engine::shard::{self, FinalHops, Sink};
 use phix_engine::wire::frame::FrameVersion;
 use phix_io::crypto::tiers;
 use phix_io::noise::Noise;
-use phix_io::{LinkPlan, PeerLimits, Server, ServerConfig};
+use phix_io::{Basis, LinkPlan, PeerLimits, Server, ServerConfig};
 
-use crate::entry::arrivals::Doorstep;
 use crate::fault::Fault;
 use crate::machine;
-use crate::replay_store::Store;
 use crate::settings::{Crypto, Frames, Settings, alternatives};
 
 /// Packets per batch where the settings leave it open: two vectors of the widest kernels. More gain
@@ -48,20 +48,48 @@ pub fn link(settings: &Settings) -> Result<LinkPlan, Fault> {
     phix_io::plan(settings.link).map_err(|error| Fault::refused(format!("{error}.")))
 }
 
-/// Starts the shards of a node with these keys, whose replay memory is saved in `store`, that send
-/// to `next_hops` and, once messages are to be delivered, leave them at `doorstep`.
+/// Starts the shards of a node with these keys. What ends at this node, and what it has to
+/// remember, goes to `sinks`.
 ///
 /// # Errors
 /// If it cannot listen, or its link does not work here.
-pub fn start(
+pub fn start<S: Sink + Send + 'static>(
     settings: &Settings,
+    config: ServerConfig,
     keys: shard::Keys,
-    next_hops: NextHops,
-    store: &Store,
-    noise: Noise,
-    doorstep: &Doorstep,
+    sinks: impl FnMut(usize) -> S,
 ) -> Result<Server, Fault> {
-    let config = ServerConfig {
+    let server = start_silent(settings, config, None, keys, sinks)?;
+    server.open(Vec::new()).map_err(|error| Fault::refused(format!("{error}.")))?;
+    Ok(server)
+}
+
+/// Starts one that accepts nothing yet, on the listeners of the node that it is to replace.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_silent<S: Sink + Send + 'static>(
+    settings: &Settings,
+    config: ServerConfig,
+    listeners: Option<Vec<OwnedFd>>,
+    keys: shard::Keys,
+    sinks: impl FnMut(usize) -> S,
+) -> Result<Server, Fault> {
+    let basis = Basis { listeners, zero_copy: settings.send_zc };
+    Server::start_silent(config, basis, keys, sinks)
+        .map_err(|error| Fault::refused(format!("{error}.")))
+}
+
+/// How the settings want the shards of a node that sends to `next_hops`.
+///
+/// # Errors
+/// If this processor cannot run the crypto kernels.
+pub fn config(
+    settings: &Settings,
+    next_hops: NextHops,
+    noise: Noise,
+) -> Result<ServerConfig, Fault> {
+    Ok(ServerConfig {
         listen: settings.listen,
         shards: machine::shards(settings),
         pin: settings.pin,
@@ -79,9 +107,7 @@ pub fn start(
         noise,
         drain: settings.drain.get(),
         shard: shard(settings)?,
-    };
-    Server::start(config, keys, |_| doorstep.clone().with(store.sink()))
-        .map_err(|error| Fault::refused(format!("{error}.")))
+    })
 }
 
 fn shard(settings: &Settings) -> Result<shard::Config, Fault> {

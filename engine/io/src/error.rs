@@ -27,6 +27,18 @@ pub enum StartError {
     },
     /// No shards were asked for.
     NoShards,
+    /// Sends without a copy were asked for and cannot be had.
+    ZeroCopy {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// There are not as many listeners as shards.
+    Listeners {
+        /// How many shards were asked for.
+        shards: usize,
+        /// How many listeners there are.
+        there: usize,
+    },
     /// A thread, or what it needs, cannot be had.
     Resources {
         /// What could not be had.
@@ -86,6 +98,14 @@ impl fmt::Display for StartError {
                 "{reason}; choose --link epoll or --link auto, or allow io_uring for this program"
             ),
             Self::NoShards => f.write_str("a server needs at least one shard; set shards to 1"),
+            Self::ZeroCopy { reason } => {
+                write!(f, "packets cannot be sent without a copy ({reason}); set send-zc to auto")
+            }
+            Self::Listeners { shards, there } => write!(
+                f,
+                "{shards} shards cannot go on where {there} were; set shards to {there}, or stop \
+                 the node and start it again"
+            ),
             Self::Resources { what, error } => {
                 write!(f, "cannot get {what}: {}; raise the limits of this program", words(error))
             }

@@ -8,6 +8,7 @@ use phix_engine::wire::frame::FrameVersion;
 use phix_engine::wire::geometry::PacketSize;
 
 use crate::allowance::Allowance;
+use crate::handed::{Unfinished, UnfinishedNoise};
 use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
 use crate::patience::{Patience, Progress};
 use crate::sources::Pass;
@@ -94,6 +95,17 @@ impl Stream {
     /// again, with no others.
     pub(crate) fn waits(&self) -> bool {
         matches!(&self.hearing, Hearing::Noise(reader) if reader.waits())
+    }
+
+    /// Whether another process could go on with it now: not in the middle of a handshake, and not
+    /// while plaintext waits.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !matches!(self.hearing, Hearing::Greeting(_)) && !self.waits()
+    }
+
+    /// Whether its handshake is not over.
+    pub(crate) const fn is_greeting(&self) -> bool {
+        matches!(self.hearing, Hearing::Greeting(_))
     }
 
     /// How many bytes can be read so that all of them can be fed at once to an inbox with room for
@@ -186,6 +198,52 @@ impl Streams {
             }
         };
         used.map(|used| greeted + used)
+    }
+
+    /// Takes a stream that is at rest apart, for someone else to go on with.
+    pub(crate) fn release(&mut self, stream: &mut Stream, intake: &mut Intake<'_>) -> Unfinished {
+        debug_assert!(stream.is_at_rest(), "a stream is handed on at rest");
+        let frame = stream.assembler.begun(intake.pool);
+        self.held -= stream.held();
+        stream.assembler.finish(intake.pool);
+        let noise = match &mut stream.hearing {
+            Hearing::Plain | Hearing::Greeting(_) => None,
+            Hearing::Noise(reader) => {
+                let begun = reader.begun();
+                reader.finish(&mut self.gathering);
+                begun.map(|(key, record)| UnfinishedNoise { key, record })
+            }
+        };
+        Unfinished { frame, noise }
+    }
+
+    /// The stream of a connection that someone else has begun.
+    pub(crate) fn adopt(
+        &mut self,
+        pass: Pass,
+        unfinished: Unfinished,
+        intake: &mut Intake<'_>,
+        now: Time,
+    ) -> Result<Stream, End> {
+        let Unfinished { frame, noise } = unfinished;
+        let (hearing, mut record) = match noise {
+            None => (Hearing::Plain, Vec::new()),
+            Some(UnfinishedNoise { key, record }) => {
+                (Hearing::Noise(Box::new(Reader::resume(key))), record)
+            }
+        };
+        let (assembler, progress) = (Assembler::default(), Progress::new(now));
+        let allowance = Allowance::new(pass.rate(), now);
+        let mut stream = Stream { assembler, progress, hearing, reply: None, pass, allowance };
+        let begun = stream.assembler.push(&frame, intake).map_err(|_| End::Malformed);
+        self.held += stream.held();
+        match begun.and_then(|_| self.push(&mut stream, &mut record, intake, now)) {
+            Ok(_) => Ok(stream),
+            Err(end) => {
+                self.finish(&mut stream, end, intake);
+                Err(end)
+            }
+        }
     }
 
     /// Ends a stream and counts how it ended.

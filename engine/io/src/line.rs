@@ -10,14 +10,17 @@ use phix_engine::intake::Intake;
 use phix_engine::shard::{Completion, Link, Wait};
 use phix_engine::units::{Span, Time};
 
+use crate::handed::Handed;
 use crate::noise::{Noise, NoisePeers};
+use crate::plan::ZeroCopy;
 use crate::sources::Sources;
 use crate::waker::Waker;
 
 /// What both links are made from.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) listener: OwnedFd,
+    /// Nothing if it is to listen later ([`Line::listen`]).
+    pub(crate) listener: Option<OwnedFd>,
     /// Of all shards of the node, in their order.
     pub(crate) wakers: Arc<[Waker]>,
     /// Which of them this link is for.
@@ -27,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) sources: Sources,
     pub(crate) seed: u64,
     pub(crate) noise: Noise,
+    pub(crate) zero_copy: ZeroCopy,
 }
 
 /// What becomes of bytes that the kernel has taken and not delivered yet.
@@ -57,6 +61,28 @@ pub(crate) trait Line: Link<Error = io::Error> {
 
     /// How many connections there are.
     fn connections(&self) -> Connections;
+
+    /// Accepts connections from here from now on.
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<()>;
+
+    /// Accepts nothing more. What the listener still holds is left to whoever else has it.
+    fn unlisten(&mut self) -> io::Result<()>;
+
+    /// Whether [`Line::unlisten`] has taken effect, and no connection is in its handshake.
+    fn is_settled(&self) -> bool;
+
+    /// Begins to read no connection in any more.
+    fn rest(&mut self) -> io::Result<()>;
+
+    /// Whether [`Line::rest`] has taken effect, and all that was read is in the inbox.
+    fn is_at_rest(&self) -> bool;
+
+    /// Gives all connections in away, once the link is at rest.
+    fn release(&mut self, intake: Intake<'_>) -> Vec<Handed>;
+
+    /// Goes on with a connection that someone else has given away. One for which there is no place
+    /// is closed and counted.
+    fn adopt(&mut self, handed: Handed, intake: Intake<'_>) -> io::Result<()>;
 
     /// Stops accepting and closes all connections in.
     fn close_inbound(&mut self, intake: Intake<'_>) -> io::Result<()>;

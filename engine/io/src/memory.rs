@@ -182,6 +182,23 @@ impl Drop for Memory {
     }
 }
 
+/// Asks for huge pages in memory that something else owns, such as the pools of packets: a packet
+/// then meets one entry of the processor's page tables where there were many. Says for how many
+/// bytes the kernel agreed. Pages are given out as they are touched, as before.
+pub(crate) fn prefer_huge_pages((start, len): (*const u8, usize)) -> usize {
+    let shift = start.align_offset(GRAIN).min(len);
+    let whole = (len - shift) / GRAIN * GRAIN;
+    if whole == 0 {
+        return 0;
+    }
+    let start = start.wrapping_add(shift).cast_mut().cast();
+    // SAFETY: this advice changes no contents, whoever uses the memory; where nothing is mapped it
+    // is refused.
+    let advised = unsafe { rustix::mm::madvise(start, whole, Advice::LinuxHugepage) };
+    // Kernels without huge pages refuse.
+    advised.map_or(0, |()| whole)
+}
+
 const fn read_write() -> ProtFlags {
     ProtFlags::READ.union(ProtFlags::WRITE)
 }
@@ -230,6 +247,37 @@ mod tests {
         assert_eq!(two.check_and_set(&[8; 32]), Verdict::New);
         drop(two);
         assert_eq!(one.check_and_set(&[8; 32]), Verdict::Seen);
+    }
+
+    #[test]
+    fn pools_lie_in_huge_pages_where_there_are_any() {
+        let seats = phix_engine::shard::Seat::several([0, 8192, 0, 0, 0], 2);
+        let (start, len) = seats[0].memory();
+        assert_eq!(seats[1].memory(), (start, len), "one allocation");
+        assert!(len > 2 * 8192 * 2496);
+        let agreed = prefer_huge_pages((start, len));
+        let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+        if !enabled.is_ok_and(|text| !text.contains("[never]")) {
+            use std::io::Write;
+            let line = b"ATTENTION: NOT TESTED: huge pages, which this kernel does not give\n";
+            std::io::stderr().write_all(line).unwrap();
+            return;
+        }
+        assert!(agreed > len - 2 * GRAIN, "{agreed} of {len} bytes");
+        // The kernel notes the advice in the flags of the mapping.
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (mut inside, mut advised) = (false, false);
+        for line in maps.lines() {
+            if let Some((from, to)) = line.split(' ').next().and_then(|range| range.split_once('-'))
+                && let (Ok(from), Ok(to)) =
+                    (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+            {
+                inside = (from..to).contains(&(start.addr() + GRAIN));
+            }
+            advised |= inside && line.starts_with("VmFlags:") && line.contains(" hg");
+        }
+        assert!(advised, "the mapping of the pools is to have huge pages");
+        assert_eq!(prefer_huge_pages((start, 1000)), 0);
     }
 
     #[test]

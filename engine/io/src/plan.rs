@@ -37,6 +37,66 @@ impl LinkKind {
     }
 }
 
+/// Whether packets are sent from where they lie, without a copy by the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// On connections on which a trial shows that the kernel does not copy after all.
+    #[default]
+    Auto,
+    /// On all connections.
+    On,
+    /// Never.
+    Off,
+}
+
+impl fmt::Display for ZeroCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl FromStr for ZeroCopy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Auto, Self::On, Self::Off];
+        all.into_iter().find(|one| one.to_string() == text).ok_or(())
+    }
+}
+
+/// What is made of a wish on this machine, with `kind`, and a few words about it.
+///
+/// # Errors
+/// If sends without a copy were demanded and cannot be had.
+pub fn zero_copy(wish: ZeroCopy, kind: LinkKind) -> Result<(ZeroCopy, String), StartError> {
+    if wish == ZeroCopy::Off {
+        return Ok((wish, "off, as configured".to_owned()));
+    }
+    let found = match kind {
+        LinkKind::Uring => apart(uring::zero_copy).unwrap_or(Err("its trial panicked")),
+        LinkKind::Epoll => Err("only the io_uring link has it"),
+    };
+    match (found, wish) {
+        (Ok(_), ZeroCopy::On) => Ok((wish, "on, as configured".to_owned())),
+        (Ok(copied), _) => {
+            let over = if copied { "copies" } else { "does not copy" };
+            Ok((wish, format!("tried on each connection; over loopback the kernel {over}")))
+        }
+        (Err(reason), ZeroCopy::On) => Err(StartError::ZeroCopy { reason }),
+        (Err(reason), _) => Ok((ZeroCopy::Off, format!("off: {reason}"))),
+    }
+}
+
+/// Runs `test` on a thread of its own; nothing if it panicked or there is no thread.
+fn apart<T: Send + 'static>(test: fn() -> T) -> Option<T> {
+    let thread = std::thread::Builder::new().name("phix-self-test".to_owned());
+    thread.spawn(test).ok()?.join().ok()
+}
+
 /// The link that is used, and a sentence that says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPlan {
@@ -141,6 +201,20 @@ mod tests {
         }
         let unknown = "iouring".parse::<LinkChoice>().unwrap_err();
         assert!(unknown.to_string().contains("choose auto, io_uring or epoll"));
+    }
+
+    #[test]
+    fn packets_are_copied_where_nothing_else_can_be_had() {
+        let (decided, words) = zero_copy(ZeroCopy::Auto, LinkKind::Epoll).unwrap();
+        assert_eq!(
+            (decided, words.as_str()),
+            (ZeroCopy::Off, "off: only the io_uring link has it")
+        );
+        let refused = zero_copy(ZeroCopy::On, LinkKind::Epoll).unwrap_err().to_string();
+        assert!(refused.contains("set send-zc to auto"), "{refused}");
+        for wish in [ZeroCopy::Auto, ZeroCopy::On, ZeroCopy::Off] {
+            assert_eq!(wish.to_string().parse(), Ok(wish));
+        }
     }
 
     #[test]

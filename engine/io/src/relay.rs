@@ -20,7 +20,7 @@ use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::line::{Close, Line, Parts};
 use crate::noise::Noise;
-use crate::plan::LinkKind;
+use crate::plan::{LinkKind, ZeroCopy};
 use crate::sources::Sources;
 use crate::uring::UringLink;
 use crate::waker::Waker;
@@ -45,7 +45,7 @@ pub struct RelayPlan<'a> {
 /// If the link cannot be had, or fails.
 pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters> {
     let parts = Parts {
-        listener: listener.into(),
+        listener: Some(listener.into()),
         wakers: [Waker::new()?].into(),
         shard: 0,
         connections_max: CONNECTIONS_MAX,
@@ -53,6 +53,7 @@ pub fn relay(listener: TcpListener, plan: &RelayPlan<'_>) -> io::Result<Counters
         source: None,
         noise: Noise::default(),
         seed: 1,
+        zero_copy: ZeroCopy::Off,
     };
     match plan.kind {
         LinkKind::Uring => Relay::new(UringLink::new(parts)?, plan).run(plan),

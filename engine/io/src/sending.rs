@@ -38,6 +38,11 @@ impl Sending {
         self.written >= total
     }
 
+    /// How many bytes are still to be sent.
+    pub(crate) fn left(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0) - self.written
+    }
+
     /// The bytes still to be sent, frame by frame.
     pub(crate) fn rest<'a>(&self, pool: &'a Pool) -> ArrayVec<IoSlice<'a>, SEND_MAX> {
         let first = self.ends.partition_point(|&end| end <= self.written);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -17,10 +17,12 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::clock::MonotonicClock;
 use crate::epoll::EpollLink;
 use crate::error::StartError;
+use crate::handed::Handed;
 use crate::injector::{Injected, Injector};
 use crate::line::{Line, Parts};
+use crate::memory::prefer_huge_pages;
 use crate::noise::{Noise, NoisePeers};
-use crate::plan::{LinkChoice, LinkKind, LinkPlan, plan};
+use crate::plan::{LinkChoice, LinkKind, LinkPlan, ZeroCopy, plan, zero_copy};
 use crate::published::{Observer, Published};
 use crate::sockets;
 use crate::sources::Sources;
@@ -76,6 +78,16 @@ impl Default for PeerLimits {
     }
 }
 
+/// What a server is started on, besides its settings.
+#[derive(Debug, Default)]
+pub struct Basis {
+    /// Listeners that another server has, or had: one for each shard, all of them on one port.
+    /// Without them it listens where the settings say.
+    pub listeners: Option<Vec<OwnedFd>>,
+    /// Whether packets are sent without a copy.
+    pub zero_copy: ZeroCopy,
+}
+
 /// How a server ended.
 #[derive(Clone, Debug)]
 pub struct StopReport {
@@ -105,7 +117,6 @@ struct Place<S> {
     shard: usize,
     seat: Seat,
     injected: Injected,
-    listener: OwnedFd,
     sink: S,
     cpu: Option<usize>,
 }
@@ -123,8 +134,12 @@ struct Handle {
 pub struct Server {
     address: SocketAddr,
     plan: LinkPlan,
+    /// What is done, and the words about it.
+    zero_copy: (ZeroCopy, String),
     drain: Duration,
     sources: Sources,
+    /// One per shard. The shards have descriptors of their own.
+    listeners: Vec<OwnedFd>,
     injector: Injector,
     handles: Vec<Handle>,
 }
@@ -149,18 +164,39 @@ impl Server {
     ///
     /// # Errors
     /// If an address, the link or the threads cannot be had. Nothing is left running then.
-    #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
     pub fn start<S: Sink + Send + 'static>(
         config: ServerConfig,
         keys: Keys,
+        sinks: impl FnMut(usize) -> S,
+    ) -> Result<Self, StartError> {
+        let server = Self::start_silent(config, Basis::default(), keys, sinks)?;
+        server.open(Vec::new())?;
+        Ok(server)
+    }
+
+    /// Starts the threads on what they are given. Nothing is accepted before [`Server::open`].
+    ///
+    /// # Errors
+    /// As [`Server::start`]; also if there are not as many listeners as shards.
+    #[expect(clippy::needless_pass_by_value, reason = "the server takes them over")]
+    pub fn start_silent<S: Sink + Send + 'static>(
+        config: ServerConfig,
+        basis: Basis,
+        keys: Keys,
         mut sinks: impl FnMut(usize) -> S,
     ) -> Result<Self, StartError> {
-        if config.shards == 0 {
-            return Err(StartError::NoShards);
-        }
-        config.source.map_or(Ok(()), sockets::check_source)?;
+        config.check()?;
+        let listen = || {
+            sockets::listeners(config.listen, config.shards)
+                .map_err(|error| StartError::Listen { address: config.listen, error })
+        };
         let plan = plan(config.link)?;
-        let (listeners, address) = sockets::listeners(config.listen, config.shards)
+        let (zero_copy, zero_copy_words) = zero_copy(basis.zero_copy, plan.kind)?;
+        let listeners = basis.listeners.map_or_else(listen, Ok)?;
+        if listeners.len() != config.shards {
+            return Err(StartError::Listeners { shards: config.shards, there: listeners.len() });
+        }
+        let address = sockets::address(&listeners[0])
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let cpus = if config.pin { allowed_cpus()? } else { Vec::new() };
         let handles = Vec::with_capacity(config.shards);
@@ -169,11 +205,16 @@ impl Server {
         let wakers = wakers.map_err(StartError::resources("wake-up descriptors"))?;
         let (injector, injected) = Injector::new(&wakers);
         let drain = config.drain;
-        let mut server = Self { address, plan, drain, sources, injector, handles };
-        let seats = Seat::several(config.shard.capacity, config.shards).into_iter().zip(injected);
-        for (shard, (listener, (seat, injected))) in listeners.into_iter().zip(seats).enumerate() {
+        let zero_copy = (zero_copy, zero_copy_words);
+        let mut server =
+            Self { address, plan, zero_copy, drain, sources, listeners, injector, handles };
+        let seats = Seat::several(config.shard.capacity, config.shards);
+        if let Some(seat) = seats.first() {
+            prefer_huge_pages(seat.memory());
+        }
+        for (shard, (seat, injected)) in seats.into_iter().zip(injected).enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
-            let place = Place { shard, seat, injected, listener, sink: sinks(shard), cpu };
+            let place = Place { shard, seat, injected, sink: sinks(shard), cpu };
             server.start_one(place, &wakers, &config, keys.clone())?;
         }
         Ok(server)
@@ -186,7 +227,7 @@ impl Server {
         config: &ServerConfig,
         keys: Keys,
     ) -> Result<(), StartError> {
-        let Place { shard: index, seat, injected, listener, sink, cpu } = place;
+        let Place { shard: index, seat, injected, sink, cpu } = place;
         let mut shard = config.shard.clone();
         let mut seed = [0; 8];
         for bytes in [&mut shard.seed[..], &mut seed[..]] {
@@ -194,7 +235,7 @@ impl Server {
                 .map_err(|error| StartError::resources("random bytes")(error.into()))?;
         }
         let parts = Parts {
-            listener,
+            listener: None,
             wakers: Arc::clone(wakers),
             shard: index,
             connections_max: config.connections_max,
@@ -202,6 +243,7 @@ impl Server {
             sources: self.sources.clone(),
             noise: config.noise.clone(),
             seed: u64::from_ne_bytes(seed),
+            zero_copy: self.zero_copy.0,
         };
         let published = Arc::new(Published::new());
         let (commands, inbox) = sync_channel(COMMANDS);
@@ -230,6 +272,46 @@ impl Server {
         result.map_err(StartError::resources("a link for each shard"))
     }
 
+    /// Accepts connections from now on, and goes on with `connections`, which another server gave
+    /// away; or which this one did, whose shards then leave each other no packets any more.
+    ///
+    /// # Errors
+    /// If there are not enough descriptors.
+    pub fn open(&self, connections: Vec<Handed>) -> Result<(), StartError> {
+        let mut shares: Vec<Vec<Handed>> = self.handles.iter().map(|_| Vec::new()).collect();
+        for (at, connection) in connections.into_iter().enumerate() {
+            shares[at % self.handles.len()].push(connection);
+        }
+        let own = self.listeners.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
+        let own = own.map_err(StartError::resources("descriptors for listeners"))?;
+        for ((handle, share), listener) in self.handles.iter().zip(shares).zip(own) {
+            if !share.is_empty() {
+                handle.command(Command::Adopt(share));
+            }
+            handle.command(Command::Listen(listener));
+        }
+        Ok(())
+    }
+
+    /// Where it listens, one descriptor per shard, for another server to be started on.
+    pub fn listeners(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners.iter().map(AsFd::as_fd)
+    }
+
+    /// Takes nothing in any more, and gives all connections in away. All packets that came have
+    /// been opened when it returns; they are sent when they are due, until [`Server::stop`] and
+    /// within it. What a shard had that has failed is lost, and [`Server::failed`] tells of it.
+    pub fn release(&self) -> Vec<Handed> {
+        let ask = |handle: &Handle| {
+            let (to, released) = sync_channel(1);
+            handle.command(Command::Release(to));
+            released
+        };
+        // All are asked before the first one is waited for.
+        let asked: Vec<_> = self.handles.iter().map(ask).collect();
+        asked.into_iter().flat_map(|released| released.recv().unwrap_or_default()).collect()
+    }
+
     /// Where it listens, with the real port.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -238,6 +320,11 @@ impl Server {
     /// Which link it uses, and why.
     pub const fn link(&self) -> &LinkPlan {
         &self.plan
+    }
+
+    /// Whether packets are sent without a copy, in a few words.
+    pub fn zero_copy(&self) -> &str {
+        &self.zero_copy.1
     }
 
     /// The sum of what the shards have published last.
@@ -312,19 +399,27 @@ impl Server {
 
     /// Stops in good order: accepts nothing more, sends what is due until nothing is held or the
     /// drain time is over, drops the rest.
-    pub fn stop(mut self) -> StopReport {
-        self.end(Command::Stop)
+    pub fn stop(self) -> StopReport {
+        let drain = self.drain;
+        self.stop_within(drain)
+    }
+
+    /// As [`Server::stop`], with another drain time.
+    pub fn stop_within(mut self, drain: Duration) -> StopReport {
+        self.end(|| Command::Stop(drain))
     }
 
     /// Stops at once, as if the process had died: connections are reset, nothing more is sent.
     pub fn kill(mut self) -> StopReport {
-        self.end(|_| Command::Kill)
+        self.end(|| Command::Kill)
     }
 
-    fn end(&mut self, command: impl Fn(Duration) -> Command) -> StopReport {
+    fn end(&mut self, command: impl Fn() -> Command) -> StopReport {
         let start = Instant::now();
+        // Who connects from now on is to be refused, once the shards have closed theirs as well.
+        self.listeners.clear();
         for handle in &self.handles {
-            handle.command(command(self.drain));
+            handle.command(command());
         }
         let (mut counters, mut abandoned, mut failed) = (Counters::default(), 0, None);
         for (index, handle) in self.handles.drain(..).enumerate() {
@@ -343,7 +438,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end(|_| Command::Kill);
+        self.end(|| Command::Kill);
+    }
+}
+
+impl ServerConfig {
+    fn check(&self) -> Result<(), StartError> {
+        if self.shards == 0 {
+            return Err(StartError::NoShards);
+        }
+        self.source.map_or(Ok(()), sockets::check_source)
     }
 }
 

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT, and SIGUSR2.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
@@ -47,5 +47,26 @@ impl StopSignal {
         self.told.load(Ordering::Relaxed)
             || self.wake.recv_timeout(limit).is_ok()
             || self.told.load(Ordering::Relaxed)
+    }
+}
+
+/// Notices SIGUSR2, by which an operator asks a node to hand over to a new program.
+#[derive(Debug)]
+pub struct UpgradeSignal(Arc<AtomicBool>);
+
+impl UpgradeSignal {
+    /// Catches the signal from now on.
+    ///
+    /// # Errors
+    /// If it cannot be caught.
+    pub fn install() -> io::Result<Self> {
+        let told = Arc::new(AtomicBool::new(false));
+        flag::register(SIGUSR2, Arc::clone(&told))?;
+        Ok(Self(told))
+    }
+
+    /// Whether it came since the last time.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
     }
 }

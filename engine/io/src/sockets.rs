@@ -38,12 +38,11 @@ pub fn check_source(source: IpAddr) -> Result<(), StartError> {
     bound.map_err(|error| StartError::Source { address: source, error })
 }
 
-/// One listener per shard, all on one port, which the system shares out among them. Says which
-/// port that is, for callers who leave the choice to the system.
+/// One listener per shard, all on one port, which the system shares out among them.
 ///
 /// # Errors
 /// If another program, or another server of this one, listens there.
-pub(crate) fn listeners(at: SocketAddr, count: usize) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
+pub(crate) fn listeners(at: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
     // The other listeners share the port with anyone who has the same user and asks; so a first
     // one that shares it with nobody finds out whether it is free.
     let probe = stream(at)?;
@@ -52,8 +51,13 @@ pub(crate) fn listeners(at: SocketAddr, count: usize) -> io::Result<(Vec<OwnedFd
     probe.listen(1)?;
     let at = probe.local_addr()?.as_socket().unwrap_or(at);
     drop(probe);
-    let all: io::Result<Vec<OwnedFd>> = (0..count).map(|_| listener(at)).collect();
-    Ok((all?, at))
+    (0..count).map(|_| listener(at)).collect()
+}
+
+/// The address of a listener, with its real port.
+pub(crate) fn address(listener: &impl AsFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(listener).local_addr()?;
+    address.as_socket().ok_or_else(|| io::Error::other("a listener of another kind than TCP"))
 }
 
 /// Accepted connections inherit what is set here.
@@ -110,8 +114,10 @@ mod tests {
 
     #[test]
     fn listeners_share_a_port_among_themselves_only() {
-        let (all, at) = listeners("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let all = listeners("127.0.0.1:0".parse().unwrap(), 3).unwrap();
         assert_eq!(all.len(), 3);
+        let at = address(&all[0]).unwrap();
+        assert!(all.iter().all(|one| address(one).unwrap() == at));
         assert_ne!(at.port(), 0);
         assert_eq!(listeners(at, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }

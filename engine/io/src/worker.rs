@@ -1,9 +1,10 @@
 //! One shard's thread: it takes turns until it is told to stop.
 
 use std::any::Any;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 use std::{io, mem};
 
@@ -12,6 +13,7 @@ use phix_engine::shard::{FinalHops, Keys, Shard, Sink, Wait, turn};
 use phix_engine::units::{Span, Time};
 
 use crate::clock::MonotonicClock;
+use crate::handed::Handed;
 use crate::injector::Injected;
 use crate::line::{Close, Line};
 use crate::noise::NoisePeers;
@@ -22,11 +24,20 @@ const PUBLISH_EVERY: Span = Span::from_millis(20);
 /// How long packets that the kernel has may take at the end, after the drain is over.
 const LAST_SENDS: Span = Span::from_millis(250);
 
+/// How long a wait may be while connections are being brought to rest.
+const RESTLESS: Span = Span::from_millis(2);
+
 /// What a server tells its workers.
 #[derive(Debug)]
 pub(crate) enum Command {
     Keys(Box<Keys>),
     NoisePeers(Arc<NoisePeers>),
+    /// Accept connections from here on.
+    Listen(OwnedFd),
+    /// Accept nothing more, open all packets that came, and give the connections in away.
+    Release(SyncSender<Vec<Handed>>),
+    /// Go on with these connections.
+    Adopt(Vec<Handed>),
     FinalHops(FinalHops),
     NextHops(NextHops),
     /// Accept nothing more, send what is due for this long, then end.
@@ -93,6 +104,17 @@ impl<L: Line, S: Sink> Worker<L, S> {
             match self.commands.try_recv() {
                 Ok(Command::Keys(keys)) => self.shard.set_keys(*keys),
                 Ok(Command::NoisePeers(peers)) => self.link.set_noise_peers(peers),
+                Ok(Command::Listen(listener)) => self.link.listen(listener)?,
+                Ok(Command::Release(to)) => {
+                    let released = self.release()?;
+                    // Who asked and is gone wants the connections to end.
+                    let _ = to.send(released);
+                }
+                Ok(Command::Adopt(all)) => {
+                    for one in all {
+                        self.link.adopt(one, self.shard.intake())?;
+                    }
+                }
                 Ok(Command::FinalHops(final_hops)) => self.shard.set_final_hops(final_hops),
                 Ok(Command::NextHops(next_hops)) => self.shard.set_next_hops(next_hops),
                 Ok(Command::Stop(drain)) => return self.drain(drain),
@@ -110,6 +132,27 @@ impl<L: Line, S: Sink> Worker<L, S> {
         self.publish_in_time(now);
         if cfg!(debug_assertions) {
             self.shard.audit(self.link.assembling());
+        }
+        Ok(())
+    }
+
+    /// Brings the connections in to rest and gives them away. Whatever they brought has been opened
+    /// then, and nothing will be any more; it still has to be sent.
+    fn release(&mut self) -> io::Result<Vec<Handed>> {
+        self.link.unlisten()?;
+        // A handshake ends or is given up within its time.
+        self.turn_while(|worker| !worker.link.is_settled())?;
+        self.link.rest()?;
+        self.shard.leave();
+        self.turn_while(|worker| !worker.link.is_at_rest() || worker.shard.held().ready > 0)?;
+        self.link.alarm(None);
+        Ok(self.link.release(self.shard.intake()))
+    }
+
+    fn turn_while(&mut self, wanted: impl Fn(&Self) -> bool) -> io::Result<()> {
+        while wanted(self) {
+            self.link.alarm(Some(MonotonicClock.now().after(RESTLESS)));
+            self.turn()?;
         }
         Ok(())
     }

@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use crate::counters::{Counters, DropReason};
 use crate::limits::READY_MAX;
 use crate::pool::{Pool, Slot};
-use crate::wire::frame::{FrameError, FrameHeader, FrameParser, KeyRotation, Piece};
+use crate::wire::frame::{
+    FRAME_HEADER_MAX, FrameError, FrameHeader, FrameParser, KeyRotation, Piece,
+};
 
 /// A whole packet in its slot, with what its frame said about it.
 #[derive(Debug)]
@@ -74,8 +76,13 @@ pub struct Intake<'a> {
 #[derive(Debug)]
 enum Packet {
     None,
-    Filling { slot: Slot, filled: usize, rotation: KeyRotation },
-    Skipping,
+    Filling {
+        slot: Slot,
+        filled: usize,
+        rotation: KeyRotation,
+    },
+    /// There is no slot for it.
+    Skipping(FrameHeader),
 }
 
 /// Puts one connection's stream of bytes together into packets.
@@ -131,6 +138,31 @@ impl Assembler {
         inside
     }
 
+    /// The frame that has begun, as bytes from which another assembler goes on where this one
+    /// stands; nothing between frames. Of a packet that is being skipped nothing is there any more:
+    /// zeros stand for it, which no node takes for a packet.
+    pub fn begun(&self, pool: &Pool) -> Vec<u8> {
+        let framed = |header: FrameHeader, body: &[u8], filled: usize| {
+            let mut head = [0; FRAME_HEADER_MAX];
+            let front = header.write(&mut head);
+            let mut bytes = head[..front].to_vec();
+            bytes.extend_from_slice(body);
+            bytes.resize(front + filled, 0);
+            bytes
+        };
+        match &self.packet {
+            Packet::None => self.parser.header_begun().to_vec(),
+            Packet::Filling { slot, filled, rotation } => {
+                let header = FrameHeader::current(pool.size(slot), *rotation);
+                framed(header, &pool.packet(slot)[..*filled], *filled)
+            }
+            Packet::Skipping(header) => {
+                let filled = header.size.packet_len() - self.parser.packet_left();
+                framed(FrameHeader::current(header.size, header.rotation), &[], filled)
+            }
+        }
+    }
+
     /// Slots that it holds: one or none.
     pub const fn held(&self) -> usize {
         matches!(self.packet, Packet::Filling { .. }) as usize
@@ -139,7 +171,7 @@ impl Assembler {
     fn start(&mut self, header: FrameHeader, intake: &mut Intake<'_>) {
         self.packet = match intake.pool.take(header.size) {
             Some(slot) => Packet::Filling { slot, filled: 0, rotation: header.rotation },
-            None => Packet::Skipping,
+            None => Packet::Skipping(header),
         };
     }
 
@@ -157,7 +189,7 @@ impl Assembler {
             Packet::Filling { slot, rotation, .. } => {
                 intake.inbox.arrivals.push(Arrival { slot, rotation });
             }
-            Packet::Skipping | Packet::None => intake.counters.drop_one(DropReason::PoolEmpty),
+            Packet::Skipping(_) | Packet::None => intake.counters.drop_one(DropReason::PoolEmpty),
         }
     }
 }
@@ -175,6 +207,35 @@ mod tests {
         let mut frame = head[..front].to_vec();
         frame.resize(front + size.packet_len(), 7);
         frame
+    }
+
+    #[test]
+    fn another_assembler_goes_on_where_one_stopped() {
+        let frame = ack();
+        for cut in 0..frame.len() {
+            let (mut pool, mut counters) = (Pool::new([2, 0, 0, 0, 0]), Counters::default());
+            let mut inbox = Inbox::default();
+            let (mut one, mut other) = (Assembler::default(), Assembler::default());
+            let mut feed = |assembler: &mut Assembler, pool: &mut Pool, bytes: &[u8]| {
+                let intake = &mut Intake { pool, inbox: &mut inbox, counters: &mut counters };
+                assert_eq!(assembler.push(bytes, intake), Ok(bytes.len()));
+                inbox.arrivals.pop()
+            };
+            assert!(feed(&mut one, &mut pool, &frame[..cut]).is_none());
+            let begun = one.begun(&pool);
+            assert_eq!(begun, frame[..cut]);
+            assert_eq!(one.finish(&mut pool), cut > 0);
+            assert!(feed(&mut other, &mut pool, &begun).is_none());
+            let arrival = feed(&mut other, &mut pool, &frame[cut..]).expect("the frame is whole");
+            assert_eq!(arrival.rotation, KeyRotation::Odd);
+            assert!(pool.packet(&arrival.slot).iter().all(|&byte| byte == 7));
+            pool.give_back(arrival.slot);
+            // Without a slot the frame is no other length.
+            let mut none = Pool::new([0; 5]);
+            let mut skipping = Assembler::default();
+            assert!(feed(&mut skipping, &mut none, &frame[..cut]).is_none());
+            assert_eq!(skipping.begun(&none).len(), cut);
+        }
     }
 
     /// Many connections that hold back the last byte of a packet, and then let go of it all at

@@ -137,6 +137,11 @@ impl Memory {
         tables.into_iter().map(share).collect()
     }
 
+    /// Where the allocation lies that all pools share.
+    pub(super) fn whole(&self) -> (*const u8, usize) {
+        (self.arena.bytes.as_ptr().cast(), self.arena.bytes.len())
+    }
+
     /// The bytes at `range` of the block behind `slot`.
     ///
     /// # Panics

@@ -137,6 +137,12 @@ impl Pool {
         pools.collect()
     }
 
+    /// Where the memory lies that this pool shares with those made together with it, and how many
+    /// bytes it has. For advice to the system about it; nobody may read or write there.
+    pub fn memory(&self) -> (*const u8, usize) {
+        self.memory.whole()
+    }
+
     /// Slots of all sizes together.
     pub const fn capacity(&self) -> usize {
         self.capacity

@@ -50,6 +50,11 @@ impl Seat {
         };
         Pool::several(capacity, count).into_iter().enumerate().map(seat).collect()
     }
+
+    /// Where the memory lies that the packets of all seats share; see [`Pool::memory`].
+    pub fn memory(&self) -> (*const u8, usize) {
+        self.pool.memory()
+    }
 }
 
 /// The berths of a node, and what stands on the own one's door.

@@ -272,6 +272,11 @@ impl FrameParser {
         matches!(self.0, State::Header { have: 0, .. })
     }
 
+    /// The bytes of a header that has begun and is not whole.
+    pub fn header_begun(&self) -> &[u8] {
+        if let State::Header { bytes, have } = &self.0 { &bytes[..*have] } else { &[] }
+    }
+
     /// Bytes of the present packet that are still to come; 0 outside a packet.
     pub const fn packet_left(&self) -> usize {
         if let State::Body { left } = self.0 { left } else { 0 }

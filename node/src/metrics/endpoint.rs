@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
+    /// Another descriptor of the listener, to be handed on.
+    listener: net::TcpListener,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,6 +58,7 @@ impl Endpoint {
     pub fn start(listener: net::TcpListener, shown: Arc<Shown>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
+        let kept = listener.try_clone()?;
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = {
             let _inside = runtime.enter();
@@ -68,7 +72,15 @@ impl Endpoint {
             // Stopped, or dropped without a word: either is the end.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, listener: kept, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Another descriptor of the listener.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub fn listener(&self) -> io::Result<OwnedFd> {
+        Ok(self.listener.try_clone()?.into())
     }
 
     /// Where it listens, with the real port.

@@ -32,8 +32,11 @@ pub(super) struct JournalKeys {
     /// The key of the filter whose marks it holds.
     pub(super) filter: Zeroizing<[u8; 32]>,
     check: Zeroizing<[u8; 32]>,
-    id: [u8; 16],
+    id: KeyId,
 }
+
+/// The name of a Sphinx key in journals.
+pub type KeyId = [u8; 16];
 
 impl JournalKeys {
     /// Those that belong to a Sphinx key.
@@ -46,6 +49,11 @@ impl JournalKeys {
             check: derive("phix-node replay journal v1: check key"),
             id: *id,
         }
+    }
+
+    /// Names the Sphinx key, and says nothing about it.
+    pub(super) const fn id(&self) -> KeyId {
+        self.id
     }
 
     /// The head of the journal with this number.

@@ -38,6 +38,18 @@ impl Journal {
         Ok(Self { file, path, keys, len: HEAD as u64, sequence: 0, buffer: Vec::new() })
     }
 
+    /// One that another process has written so far, all of which the disk has.
+    pub(super) fn resume(at: Written, path: &Path, keys: JournalKeys) -> Self {
+        let Written { file, len, sequence, .. } = at;
+        Self { file, path: path.to_owned(), keys, len, sequence, buffer: Vec::new() }
+    }
+
+    /// What another process needs to go on writing.
+    pub(super) fn written(&self, number: u32) -> io::Result<Written> {
+        let file = self.file.try_clone()?;
+        Ok(Written { number, file, len: self.len, sequence: self.sequence })
+    }
+
     /// Appends `marks`; when it returns, the disk has them. Where it fails, the same marks must be
     /// given again: some of them may be there.
     pub(super) fn append(&mut self, marks: &[Mark]) -> io::Result<()> {
@@ -54,6 +66,19 @@ impl Journal {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A journal as one process leaves it to another.
+#[derive(Debug)]
+pub struct Written {
+    /// That of its filter.
+    pub number: u32,
+    /// The open file.
+    pub file: File,
+    /// Bytes that count.
+    pub len: u64,
+    /// The number of the next block.
+    pub sequence: u64,
 }
 
 /// Waits until the disk has the names in the directory of `path`.

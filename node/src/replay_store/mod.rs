@@ -6,12 +6,16 @@
 //! the way of a packet waits for the disk: if the disk does not keep up, marks are counted as not
 //! saved.
 //!
+//! The filters' memory can be mapped by another process, so that a new program takes it over from a
+//! running one (`legacy`).
+//!
 //! A journal grows to eight bytes for each packet that the filter is made for, and ends with its
 //! key. Where packets are few its blocks are small and their heads take more than that, until it
 //! is taken up again (`merge`).
 
 mod format;
 mod journal;
+mod legacy;
 mod load;
 mod merge;
 mod ring;
@@ -23,6 +27,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use phix_client::files::words;
@@ -33,10 +38,15 @@ use phix_io::Memory;
 
 use self::format::{HEAD, HeadFault, JournalKeys, MARK};
 use self::journal::Journal;
+use self::legacy::Shares;
 use self::load::LoadFault;
 use self::saver::Saver;
 use crate::fault::Fault;
 use crate::machine::readable;
+
+pub use self::format::KeyId;
+pub use self::journal::Written;
+pub use self::legacy::{Legacy, SharedFilter};
 
 /// Marks that one shard can have on their way to the disk: more than two seconds of 100,000
 /// packets each.
@@ -62,24 +72,37 @@ impl Sink for Remembering {
 pub struct Store {
     /// Nothing if the memory is not to survive.
     disk: Option<Disk>,
+    shares: Shares,
     say: fn(String),
 }
 
 struct Disk {
     dir: PathBuf,
     /// Held for as long as the directory is in use.
-    _lock: Lock,
+    lock: Lock,
     saver: Saver,
 }
 
 /// A locked file, unlocked when it is dropped: closing it is not enough where a process that is
-/// just being started has a copy of the descriptor.
-struct Lock(File);
+/// just being started has a copy of the descriptor. One that was given to another process, or is
+/// not this one's yet, is left alone.
+struct Lock {
+    file: File,
+    given: AtomicBool,
+}
+
+impl Lock {
+    const fn of(file: File, given: bool) -> Self {
+        Self { file, given: AtomicBool::new(given) }
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // A lock that cannot be given back goes with the last copy of its descriptor.
-        let _ = self.0.unlock();
+        if !self.given.load(Ordering::Relaxed) {
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -90,7 +113,8 @@ impl Store {
     /// # Errors
     /// If the directory cannot be used, or another node uses it.
     pub fn open(dir: Option<&Path>, say: fn(String)) -> Result<Self, Fault> {
-        let Some(dir) = dir else { return Ok(Self { disk: None, say }) };
+        let shares = Shares::default();
+        let Some(dir) = dir else { return Ok(Self { disk: None, shares, say }) };
         let cannot = |error: io::Error| unusable(dir, &error);
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
         let mut options = OpenOptions::new();
@@ -104,8 +128,8 @@ impl Store {
             TryLockError::Error(error) => cannot(error),
         })?;
         let saver = Saver::start(say).map_err(cannot)?;
-        let disk = Disk { dir: dir.to_owned(), _lock: Lock(lock), saver };
-        Ok(Self { disk: Some(disk), say })
+        let disk = Disk { dir: dir.to_owned(), lock: Lock::of(lock, false), saver };
+        Ok(Self { disk: Some(disk), shares, say })
     }
 
     /// A sink for one more shard.
@@ -128,20 +152,24 @@ impl Store {
         secret: &NodeSecret,
         capacity: usize,
     ) -> Result<ReplayFilter, Fault> {
-        let keys = JournalKeys::of(secret);
-        let memory = || {
+        let keys = match self.inherited(number, JournalKeys::of(secret), capacity)? {
+            Ok(filter) => return Ok(filter),
+            Err(keys) => keys,
+        };
+        let memory = |keys: &JournalKeys| {
             let bytes = ReplayFilter::bytes_for(capacity);
-            let memory = Memory::private(bytes)
+            let memory = Memory::shared(bytes)
                 .and_then(|memory| memory.populate().map(|()| memory))
                 .map_err(|error| Fault::refused(format!("{error}: lower replay-capacity.")))?;
+            self.shares.note(number, keys, &memory);
             Ok(Box::new(memory))
         };
         let Some(disk) = &self.disk else {
-            return Ok(ReplayFilter::over(memory()?, *keys.filter, number));
+            return Ok(ReplayFilter::over(memory(&keys)?, *keys.filter, number));
         };
         let path = journal_path(&disk.dir, number);
         room(&disk.dir, path.metadata().map_or(0, |metadata| metadata.len()), capacity)?;
-        let filter = ReplayFilter::over(memory()?, *keys.filter, number);
+        let filter = ReplayFilter::over(memory(&keys)?, *keys.filter, number);
         let journal = if path.symlink_metadata().is_ok() {
             self.load(&path, keys, &filter)?
         } else {
@@ -184,6 +212,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be removed.
     pub fn forget(&self, number: u32) -> Result<(), Fault> {
+        self.shares.forget(number);
         let Some(disk) = &self.disk else { return Ok(()) };
         drop(disk.saver.remove(number));
         let path = journal_path(&disk.dir, number);
@@ -214,6 +243,7 @@ impl Store {
 
     /// Saves nothing more of what passes under the key with this number; what is saved stays.
     pub fn pause(&self, number: u32) {
+        self.shares.forget(number);
         if let Some(disk) = &self.disk {
             drop(disk.saver.remove(number));
         }

@@ -77,6 +77,19 @@ impl Saver {
         Some(waiting.journal)
     }
 
+    /// Writes what there is and gives all journals away, with how many marks the disk did not take.
+    /// The shards must have stopped to accept packets.
+    pub(super) fn release(&self) -> (Vec<(u32, Journal)>, usize) {
+        let mut journals = lock(&self.shared.journals);
+        self.shared.empty_rings(&mut journals);
+        let mut unsaved = 0;
+        let all = std::mem::take(&mut *journals).into_iter().map(|(number, mut waiting)| {
+            unsaved += waiting.write().map_or_else(|_| waiting.marks.len(), |()| 0);
+            (number, waiting.journal)
+        });
+        (all.collect(), unsaved)
+    }
+
     /// Writes what there is and ends; says how many marks could not be written.
     pub(super) fn finish(&self) -> usize {
         self.shared.stop.store(true, Ordering::Relaxed);

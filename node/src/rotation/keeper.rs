@@ -93,6 +93,11 @@ impl Keeper {
         Ok((keeper, keys))
     }
 
+    /// Whether nothing is being made in the background.
+    pub const fn is_idle(&self) -> bool {
+        self.opening.is_none()
+    }
+
     /// Does what is to be done at `now`. What fails is said and tried again after a while; the keys
     /// that are served stay so.
     pub fn tick(&mut self, now: Duration, server: &Server) {

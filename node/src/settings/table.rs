@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use phix_io::LinkChoice;
+use phix_io::{LinkChoice, ZeroCopy};
 
 use super::Setting;
 use super::value::{
@@ -93,6 +93,12 @@ settings! {
     /// epoll elsewhere, and the node says at start which it took and why; "io_uring" does not
     /// start without it.
     "link" link: LinkChoice = "auto";
+
+    /// Whether the kernel sends packets from where they lie, without a copy (SEND_ZC, io_uring
+    /// only). "auto" tries it once on each connection to another node and stays with it where the
+    /// kernel says that it did not copy after all; "on" always does it, which is slower where the
+    /// kernel copies, and does not start where it cannot; "off" never does.
+    "send-zc" send_zc: ZeroCopy = "auto";
 
     /// Local address from which the node connects to other nodes, for machines with several;
     /// "none" leaves the choice to the kernel.

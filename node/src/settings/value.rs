@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use phix_client::mixnet::dial::Url;
-use phix_io::LinkChoice;
 use phix_io::noise::Pattern;
+use phix_io::{LinkChoice, ZeroCopy};
 
 /// A type that settings can have.
 pub trait Value: Sized {
@@ -56,6 +56,16 @@ impl Value for PathBuf {
 
     fn allowed() -> String {
         "a path".into()
+    }
+}
+
+impl Value for ZeroCopy {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn allowed() -> String {
+        "auto, on or off".into()
     }
 }
 

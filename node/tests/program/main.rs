@@ -16,3 +16,4 @@ mod remembering;
 mod rotating;
 mod run;
 mod top;
+mod upgrade;

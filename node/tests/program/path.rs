@@ -105,6 +105,12 @@ pub(crate) fn row(report: &str, name: &str) -> u64 {
     rest.unwrap_or_else(|| panic!("no {name} in {report}")).trim().parse().unwrap()
 }
 
+/// The sum of a row over the reports of several nodes that have one output.
+pub(crate) fn rows(reports: &str, name: &str) -> u64 {
+    let found = reports.lines().filter_map(|line| line.trim().strip_prefix(name));
+    found.filter_map(|rest| rest.trim().parse::<u64>().ok()).sum()
+}
+
 fn three_nodes(link: &str) {
     if !has(link) {
         return;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
 use super::{EpollLink, INBOUND, LISTENER, watch};
+use crate::handed::Handed;
 use crate::inbound::{End, Stream};
 use crate::patience::Progress;
 use crate::slab::{Key, Slab};
@@ -24,6 +25,20 @@ pub(super) struct Inbound {
     in_round: bool,
     /// The other side has sent its last byte; reading goes on until the end is reached.
     hung_up: bool,
+}
+
+impl Inbound {
+    const fn new(fd: OwnedFd, stream: Stream) -> Self {
+        Self { fd, stream, in_round: false, hung_up: false }
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.stream.is_at_rest()
+    }
+
+    pub(super) const fn is_greeting(&self) -> bool {
+        self.stream.is_greeting()
+    }
 }
 
 impl EpollLink {
@@ -59,19 +74,42 @@ impl EpollLink {
                 self.close_one(key, End::Overdue, intake);
             }
         }
-        let inbound = Inbound { fd, stream, in_round: false, hung_up: false };
-        let Ok(key) = self.inbound.insert(inbound) else {
-            intake.counters.refused += 1;
-            return;
-        };
+        match self.seat(Inbound::new(fd, stream)) {
+            Ok(()) => intake.counters.accepted += 1,
+            Err(_) => intake.counters.refused += 1,
+        }
+    }
+
+    /// Gives a connection its place, or gives it back.
+    fn seat(&mut self, inbound: Inbound) -> Result<(), Option<Box<Inbound>>> {
+        let key = self.inbound.insert(inbound).map_err(|inbound| Some(Box::new(inbound)))?;
         let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
         let inbound = self.inbound.get_mut(key).expect("inserted above");
         if watch(&self.epoll, &inbound.fd, INBOUND, key, flags).is_err() {
-            self.inbound.remove(key);
-            intake.counters.refused += 1;
-            return;
+            return Err(self.inbound.remove(key).map(Box::new));
         }
-        intake.counters.accepted += 1;
+        Ok(())
+    }
+
+    pub(super) fn adopt_one(&mut self, handed: Handed, intake: &mut Intake<'_>) {
+        let Handed { socket, stream } = handed;
+        let Some(pass) = self.sources.admit(&socket, intake.counters) else { return };
+        let Ok(stream) = self.streams.adopt(pass, stream, intake, self.now) else { return };
+        if let Err(unseated) = self.seat(Inbound::new(socket, stream)) {
+            intake.counters.refused += 1;
+            if let Some(mut unseated) = unseated {
+                self.streams.finish(&mut unseated.stream, End::Stopping, intake);
+            }
+        }
+    }
+
+    /// Takes a connection out, and no notice of it any more.
+    pub(super) fn release_one(&mut self, key: Key, intake: &mut Intake<'_>) -> Option<Handed> {
+        let Inbound { fd: socket, mut stream, .. } = self.inbound.remove(key)?;
+        // Cannot fail for a descriptor that is watched.
+        let _ = epoll::delete(&self.epoll, &socket);
+        let stream = self.streams.release(&mut stream, intake);
+        Some(Handed { socket, stream })
     }
 
     pub(super) fn readable(&mut self, key: Key, flags: EventFlags) {
@@ -111,6 +149,10 @@ impl EpollLink {
         }
         if stream.waits() {
             self.streams.push(stream, &mut [], intake, self.now)?;
+        }
+        if self.at_rest && !stream.waits() {
+            *in_round = false;
+            return Ok(false);
         }
         let limit = stream.readable(intake.inbox.room()).min(self.buffer.len());
         if stream.waits() || limit == 0 {

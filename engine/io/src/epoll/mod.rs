@@ -27,6 +27,7 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
+use crate::handed::Handed;
 use crate::inbound::{End, Gate, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
@@ -57,6 +58,8 @@ const TIMER: u8 = 4;
 pub(crate) struct EpollLink {
     epoll: OwnedFd,
     listener: Option<OwnedFd>,
+    /// Whether connections in are not read, save where plaintext waits.
+    at_rest: bool,
     wakers: Arc<[Waker]>,
     shard: usize,
     /// Ends a wait to the nanosecond. The time limit of epoll itself is in milliseconds, except in
@@ -83,14 +86,13 @@ pub(crate) struct EpollLink {
 impl EpollLink {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&parts.listener, true)?;
-        watch(&epoll, &parts.listener, LISTENER, Key::NONE, EventFlags::IN)?;
         watch(&epoll, &parts.wakers[parts.shard], WAKER, Key::NONE, EventFlags::IN)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         watch(&epoll, &timer, TIMER, Key::NONE, EventFlags::IN | EventFlags::ET)?;
-        Ok(Self {
+        let mut link = Self {
             epoll,
-            listener: Some(parts.listener),
+            listener: None,
+            at_rest: false,
             wakers: parts.wakers,
             shard: parts.shard,
             timer,
@@ -109,7 +111,11 @@ impl EpollLink {
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; READ].into(),
             now: MonotonicClock.now(),
-        })
+        };
+        if let Some(listener) = parts.listener {
+            link.listen(listener)?;
+        }
+        Ok(link)
     }
 
     /// Waits and takes in events. False if it is better not to look for any yet.
@@ -235,8 +241,48 @@ impl Line for EpollLink {
         self.voices.set_peers(peers);
     }
 
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        watch(&self.epoll, &listener, LISTENER, Key::NONE, EventFlags::IN)?;
+        self.listener = Some(listener);
+        self.gate = Gate::default();
+        Ok(())
+    }
+
+    /// What others have as well would be watched on if it were only closed.
+    fn unlisten(&mut self) -> io::Result<()> {
+        self.listener.take().map_or(Ok(()), |listener| Ok(epoll::delete(&self.epoll, listener)?))
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.inbound.iter().any(Inbound::is_greeting)
+    }
+
+    /// Nothing is read outside of a turn.
+    fn rest(&mut self) -> io::Result<()> {
+        self.at_rest = true;
+        Ok(())
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.inbound.iter().all(Inbound::is_at_rest)
+    }
+
+    fn release(&mut self, mut intake: Intake<'_>) -> Vec<Handed> {
+        self.at_rest = false;
+        self.round.clear();
+        let keys = self.inbound.keys();
+        keys.into_iter().filter_map(|key| self.release_one(key, &mut intake)).collect()
+    }
+
+    fn adopt(&mut self, handed: Handed, mut intake: Intake<'_>) -> io::Result<()> {
+        self.now = MonotonicClock.now();
+        self.adopt_one(handed, &mut intake);
+        Ok(())
+    }
+
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
-        self.listener = None;
+        self.unlisten()?;
         for key in self.inbound.keys() {
             self.close_one(key, End::Stopping, &mut intake);
         }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce};
 use aws_lc_rs::aead::{Algorithm, UnboundKey};
+use zeroize::Zeroizing;
 
 use super::record::{BODY_MAX, HEADER_LEN, Kind, Pattern, RecordHeader, TAG_LEN};
 
@@ -95,16 +96,49 @@ impl Sealer {
 
 /// The receiving direction.
 #[derive(Debug)]
-pub struct Opener(Cipher);
+pub struct Opener {
+    cipher: Cipher,
+    /// Kept for whoever goes on with the connection in another process.
+    key: ReceivingKey,
+}
+
+/// All that opening the next record of a connection takes. Secret.
+#[derive(Clone)]
+pub struct ReceivingKey {
+    /// The protocol of the connection.
+    pub pattern: Pattern,
+    /// The key of the records.
+    pub key: Zeroizing<[u8; 32]>,
+    /// Records that were opened.
+    pub records: u64,
+}
+
+impl fmt::Debug for ReceivingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivingKey").field("records", &self.records).finish_non_exhaustive()
+    }
+}
 
 impl Opener {
     pub(super) fn new(pattern: Pattern, key: &[u8; 32]) -> Self {
-        Self(Cipher::new(pattern, key))
+        Self::resume(ReceivingKey { pattern, key: Zeroizing::new(*key), records: 0 })
+    }
+
+    /// Goes on where the opener stood that gave this.
+    pub(super) fn resume(key: ReceivingKey) -> Self {
+        let mut cipher = Cipher::new(key.pattern, &key.key);
+        cipher.counter = key.records;
+        Self { cipher, key }
+    }
+
+    /// What [`Opener::resume`] goes on with.
+    pub(super) fn receiving_key(&self) -> ReceivingKey {
+        ReceivingKey { records: self.cipher.counter, ..self.key.clone() }
     }
 
     /// The protocol of the connection.
     pub const fn pattern(&self) -> Pattern {
-        self.0.pattern
+        self.cipher.pattern
     }
 
     /// Decrypts a record's body in place; gives the plaintext in it.
@@ -112,13 +146,13 @@ impl Opener {
     /// # Errors
     /// If the tag is wrong, or the nonces are used up. The connection must end.
     pub fn open<'a>(&mut self, body: &'a mut [u8]) -> Result<&'a mut [u8], Forged> {
-        let nonce = self.0.nonce().ok_or(Forged)?;
-        self.0.key.open_in_place(nonce, Aad::empty(), body).map_err(|_| Forged)
+        let nonce = self.cipher.nonce().ok_or(Forged)?;
+        self.cipher.key.open_in_place(nonce, Aad::empty(), body).map_err(|_| Forged)
     }
 
     /// Goes on as after `records` records.
     #[cfg(test)]
     pub(super) const fn skip_to(&mut self, records: u64) {
-        self.0.counter = records;
+        self.cipher.counter = records;
     }
 }

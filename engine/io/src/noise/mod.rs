@@ -19,7 +19,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use cipher::{Exhausted, Forged, Opener, Sealer};
+pub use cipher::{Exhausted, Forged, Opener, ReceivingKey, Sealer};
 pub use handshake::{Greeting, GreetingError, Heard, Message, NoiseKey, Session};
 pub(crate) use policy::Begin;
 pub use policy::{Noise, NoisePeers, Plain};

@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use super::cipher::Opener;
+use super::cipher::{Opener, ReceivingKey};
 use super::record::{BODY_MAX, HEADER_LEN, Kind, RecordHeader, TAG_LEN};
 
 /// Bytes of a small buffer: any record around one packet of the usual size.
@@ -95,6 +95,26 @@ impl Reader {
     /// A reader at the end of the handshake.
     pub const fn new(opener: Opener) -> Self {
         Self { opener, state: State::BETWEEN }
+    }
+
+    /// A reader that goes on with another's connection. What [`Reader::begun`] gave comes first.
+    pub fn resume(key: ReceivingKey) -> Self {
+        Self::new(Opener::resume(key))
+    }
+
+    /// What another reader needs to go on with this connection: the key, and the bytes of the
+    /// record that has begun. Nothing while plaintext waits.
+    pub fn begun(&self) -> Option<(ReceivingKey, Vec<u8>)> {
+        let bytes = match &self.state {
+            State::Header { bytes, have } => bytes[..*have].to_vec(),
+            State::Body { buffer, len } => {
+                let pattern = self.opener.pattern();
+                let header = RecordHeader { pattern, kind: Kind::Data, len: *len as u16 };
+                [&header.bytes(), buffer.as_slice()].concat()
+            }
+            State::Text { .. } => return None,
+        };
+        Some((self.opener.receiving_key(), bytes))
     }
 
     /// Opens what it can of `bytes`, in place, and offers the plaintext to `take`, which says how

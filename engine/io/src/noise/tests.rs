@@ -61,6 +61,31 @@ fn seal(sealer: &mut Sealer, text: &[u8]) -> Vec<u8> {
     record
 }
 
+#[test]
+fn another_reader_goes_on_where_one_stopped() {
+    for pattern in PATTERNS {
+        let Ends { mut initiator, responder } = ends(pattern);
+        let records: Vec<u8> =
+            (0..3).flat_map(|byte| seal(&mut initiator.sealer, &[byte; 40])).collect();
+        let mut reader = Reader::new(responder.opener);
+        let (mut gathering, mut text) = (Gathering::default(), Vec::new());
+        for &byte in &records {
+            reader
+                .push(&mut [byte], &mut gathering, |some| {
+                    text.extend_from_slice(some);
+                    Ok::<_, ()>(some.len())
+                })
+                .unwrap();
+            let (key, mut bytes) = reader.begun().expect("no plaintext waits");
+            reader.finish(&mut gathering);
+            reader = Reader::resume(key);
+            let used = reader.push(&mut bytes, &mut gathering, |_| Err(())).unwrap();
+            assert_eq!(used, bytes.len());
+        }
+        assert_eq!(text, [[0; 40], [1; 40], [2; 40]].concat());
+    }
+}
+
 /// Feeds a reader piece by piece; gives what came out.
 fn read(reader: &mut Reader, bytes: &[u8], step: usize) -> Result<Vec<u8>, RecordError<()>> {
     let mut gathering = Gathering::default();

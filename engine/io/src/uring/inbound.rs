@@ -9,7 +9,8 @@ use phix_engine::intake::Intake;
 use super::buffers::Filled;
 use super::ring::Event;
 use super::{Connection, LEAVING_MAX, Role, UringLink};
-use crate::inbound::End;
+use crate::handed::Handed;
+use crate::inbound::{End, Stream};
 use crate::patience::Progress;
 use crate::slab::{Key, Slab};
 use crate::sockets;
@@ -35,12 +36,17 @@ impl Pending {
 impl UringLink {
     pub(super) fn accepted(&mut self, event: Event, intake: &mut Intake<'_>) -> io::Result<()> {
         self.accepting = event.more;
+        let listening = self.listener.is_some();
+        if self.leaving_listener && !event.more {
+            self.listener = None;
+            self.leaving_listener = false;
+        }
         match (event.result, event.accepted) {
             (Err(error), _) => {
                 self.gate.failed(&error, self.now);
                 Ok(())
             }
-            (Ok(_), Some(fd)) if self.listener.is_some() => self.admit(fd, intake),
+            (Ok(_), Some(fd)) if listening => self.admit(fd, intake),
             (Ok(_), _) => Ok(()),
         }
     }
@@ -59,21 +65,53 @@ impl UringLink {
                 self.end(key, End::Overdue, intake)?;
             }
         }
-        let places = self.inbound_max + LEAVING_MAX;
-        if self.inbound == self.inbound_max || self.inbound + self.leaving == places {
+        if !self.has_place() {
             intake.counters.refused += 1;
             return Ok(());
         }
+        intake.counters.accepted += 1;
+        self.seat(fd, stream)
+    }
+
+    /// Whether there is a place for one more connection in. Those out have places of their own.
+    fn has_place(&self) -> bool {
+        let places = self.inbound_max + LEAVING_MAX;
+        self.inbound < self.inbound_max && self.inbound + self.leaving < places
+    }
+
+    /// Gives a connection its place, which there must be, and begins to read it.
+    fn seat(&mut self, fd: OwnedFd, stream: Stream) -> io::Result<()> {
         let role = Role::In { stream: Box::new(stream) };
         let connection = Connection { receiving: true, ..Connection::new(fd, role) };
-        let Ok(key) = self.connections.insert(connection) else {
-            intake.counters.refused += 1;
-            return Ok(());
-        };
+        let key = self.connections.insert(connection).expect("there is a place for it");
         self.inbound += 1;
-        intake.counters.accepted += 1;
         let connection = self.connections.get_mut(key).expect("inserted above");
         self.ring.receive(key, connection.fd.as_fd(), self.sources.rate().is_some())
+    }
+
+    pub(super) fn adopt_one(&mut self, handed: Handed, intake: &mut Intake<'_>) -> io::Result<()> {
+        let Handed { socket, stream } = handed;
+        // For the same reason as with a listener.
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        let Some(pass) = self.sources.admit(&socket, intake.counters) else { return Ok(()) };
+        if !self.has_place() {
+            intake.counters.refused += 1;
+            return Ok(());
+        }
+        match self.streams.adopt(pass, stream, intake, self.now) {
+            Ok(stream) => self.seat(socket, stream),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes a connection in out, of which the kernel has no operation any more.
+    pub(super) fn release_one(&mut self, key: Key, intake: &mut Intake<'_>) -> Option<Handed> {
+        self.connections.get(key)?.stream()?;
+        let Connection { fd: socket, role, .. } = self.connections.remove(key)?;
+        let Role::In { mut stream } = role else { unreachable!("it has a stream") };
+        self.inbound -= 1;
+        let stream = self.streams.release(&mut stream, intake);
+        Some(Handed { socket, stream })
     }
 
     /// An event of a receive, on a connection in or out.
@@ -86,8 +124,11 @@ impl UringLink {
         connection.fed |= filled.is_some();
         let fed = connection.fed;
         let starved = [libc::ENOBUFS, libc::EAGAIN, libc::EINTR];
-        let starved =
-            |error: &io::Error| error.raw_os_error().is_some_and(|code| starved.contains(&code));
+        let stopped = self.at_rest && !connection.closing;
+        let starved = |error: &io::Error| {
+            let code = error.raw_os_error();
+            code.is_some_and(|code| starved.contains(&code) || stopped && code == libc::ECANCELED)
+        };
         let ended = match &result {
             Ok(count) => *count == 0,
             Err(error) => !starved(error),

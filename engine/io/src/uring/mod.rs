@@ -11,6 +11,7 @@
 
 mod buffers;
 mod inbound;
+mod lending;
 mod message;
 mod outbound;
 mod probe;
@@ -27,15 +28,17 @@ use phix_engine::intake::Intake;
 use phix_engine::limits::{PEERS_MAX, SEND_MAX};
 use phix_engine::pool::Pool;
 use phix_engine::shard::{Completion, Link, Outgoing, Wait};
-use phix_engine::units::Time;
+use phix_engine::units::{Span, Time};
 
 use crate::allowance::Resting;
 use crate::clock::MonotonicClock;
+use crate::handed::Handed;
 use crate::inbound::{End, Gate, Stream, Streams};
 use crate::line::{Close, Connections, Line, Parts, Timers, span};
 use crate::noise::NoisePeers;
 use crate::pace::{Hold, Pace};
 use crate::peers::{Ask, Peers};
+use crate::plan::ZeroCopy;
 use crate::slab::{Key, Slab};
 use crate::sockets::reset_on_close;
 use crate::sources::Sources;
@@ -43,13 +46,16 @@ use crate::voice::{Voice, Voices};
 use crate::waker::Waker;
 
 use inbound::Pending;
+use lending::{FLIGHTS, Flight, Lending};
 use message::Message;
 use ring::{END_LIMIT, Event, Op, Ring};
 
-pub(crate) use probe::{Failure, self_test};
+pub(crate) use probe::{Failure, self_test, zero_copy};
 
 /// Receives are armed again when the kernel has at least this many buffers.
 const BUFFERS_LOW: usize = buffers::COUNT as usize / 4;
+/// How long the end of a link waits for packets that the kernel still reads.
+const LENDING_LIMIT: Span = Span::from_millis(1_000);
 /// Connections in that may be closing while others have taken their turn already.
 const LEAVING_MAX: usize = 64;
 
@@ -64,6 +70,7 @@ enum Role {
         voice: Voice,
         message: Option<Box<Message>>,
         discarded: usize,
+        lending: Lending,
     },
 }
 
@@ -85,6 +92,14 @@ impl Connection {
         Self { fd, role, receiving: false, fed: false, lent: None, closing: false }
     }
 
+    /// Its stream, if it is one in that is not being closed.
+    const fn stream(&self) -> Option<&Stream> {
+        match &self.role {
+            Role::In { stream } if !self.closing => Some(stream),
+            Role::In { .. } | Role::Out { .. } => None,
+        }
+    }
+
     /// Until when nothing is to be received, if that is so.
     fn rests(&self, now: Time) -> Option<Time> {
         match &self.role {
@@ -100,6 +115,10 @@ pub(crate) struct UringLink {
     ring: Ring,
     listener: Option<OwnedFd>,
     accepting: bool,
+    /// Whether accepting is to end; the listener goes with the last event of it.
+    leaving_listener: bool,
+    /// Whether connections in are not read any more.
+    at_rest: bool,
     wakers: Arc<[Waker]>,
     shard: usize,
     watching: bool,
@@ -118,6 +137,12 @@ pub(crate) struct UringLink {
     starved: VecDeque<Key>,
     resting: Resting,
     pending: VecDeque<Pending>,
+    zero_copy: ZeroCopy,
+    /// Sends whose packets the kernel may still read.
+    flights: Slab<Flight>,
+    /// Sends without a copy that are not counted yet, and how many were copied after all.
+    lent_sends: u64,
+    copied_sends: u64,
     peers: Peers,
     voices: Voices,
     streams: Streams,
@@ -132,10 +157,12 @@ impl UringLink {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         // A connection that is being closed keeps its place for a moment beside the new one.
         let places = parts.connections_max + LEAVING_MAX + 2 * PEERS_MAX;
-        Ok(Self {
+        let mut link = Self {
             ring: Ring::new(places, probe::bundles())?,
-            listener: Some(parts.listener),
+            listener: None,
             accepting: false,
+            leaving_listener: false,
+            at_rest: false,
             wakers: parts.wakers,
             shard: parts.shard,
             watching: false,
@@ -149,6 +176,10 @@ impl UringLink {
             starved: VecDeque::with_capacity(places),
             resting: Resting::default(),
             pending: VecDeque::with_capacity(places),
+            zero_copy: parts.zero_copy,
+            flights: Slab::new(if parts.zero_copy == ZeroCopy::Off { 0 } else { FLIGHTS }),
+            lent_sends: 0,
+            copied_sends: 0,
             peers: Peers::new(parts.seed),
             voices: Voices::new(parts.noise),
             streams: Streams::default(),
@@ -157,7 +188,11 @@ impl UringLink {
             pace: Pace::new(MonotonicClock.now()),
             broken: None,
             now: MonotonicClock.now(),
-        })
+        };
+        if let Some(listener) = parts.listener {
+            link.listen(listener)?;
+        }
+        Ok(link)
     }
 
     /// Starts again what has ended and should go on.
@@ -168,13 +203,14 @@ impl UringLink {
         }
         if let Some(listener) = &self.listener
             && !self.accepting
+            && !self.leaving_listener
             && self.gate.opens().is_none()
         {
             self.ring.accept(listener.as_fd())?;
             self.accepting = true;
         }
         self.resting.rested(self.now, |key| self.hungry.push_back(key));
-        if self.ring.buffers().offered() < BUFFERS_LOW {
+        if self.ring.buffers().offered() < BUFFERS_LOW || self.at_rest {
             return Ok(());
         }
         self.hungry.append(&mut self.starved);
@@ -192,6 +228,29 @@ impl UringLink {
             }
         }
         Ok(())
+    }
+
+    /// Takes events in as long as there is something to wait for; false if that takes too long.
+    fn end_by(
+        &mut self,
+        limit: Span,
+        intake: &mut Intake<'_>,
+        wanted: impl Fn(&Self) -> bool,
+    ) -> io::Result<bool> {
+        let end = MonotonicClock.now().after(limit);
+        while wanted(self) {
+            let now = MonotonicClock.now();
+            if now >= end {
+                return Ok(false);
+            }
+            self.ring.enter(Some(end.since(now)))?;
+            self.handle_all(intake)?;
+        }
+        Ok(true)
+    }
+
+    fn open_streams(&self) -> impl Iterator<Item = (&Connection, &Stream)> {
+        self.connections.iter().filter_map(|connection| Some((connection, connection.stream()?)))
     }
 
     /// Hands operations over, waits, and takes in events. False if it is better not to look for
@@ -222,6 +281,7 @@ impl UringLink {
             Op::Receive => self.received(event),
             Op::Connect => self.connected(event),
             Op::Send => self.sent(event, intake.pool),
+            Op::Lend => self.lent(event, intake.pool),
             Op::Cancel => Ok(()),
         }
     }
@@ -255,7 +315,11 @@ impl UringLink {
                 self.ring.cancel(Op::Receive, key)?;
             }
             if let Some(op) = connection.lent {
-                self.ring.cancel(op, key)?;
+                let flight = match &connection.role {
+                    Role::Out { lending, .. } if op == Op::Lend => lending.flight(),
+                    _ => None,
+                };
+                self.ring.cancel(op, flight.unwrap_or(key))?;
             }
         }
         self.reap(key);
@@ -294,6 +358,8 @@ impl Link for UringLink {
         self.handle_all(&mut intake)?;
         self.pace.woken(intake.counters.received - received, self.now);
         self.voices.settle(intake.counters);
+        intake.counters.lent_sends += std::mem::take(&mut self.lent_sends);
+        intake.counters.copied_sends += std::mem::take(&mut self.copied_sends);
         self.expire(&mut intake)
     }
 
@@ -352,6 +418,57 @@ impl Line for UringLink {
         self.voices.set_peers(peers);
     }
 
+    /// A descriptor that does not block would have the kernel give up where it should wait; and
+    /// the epoll link of another process may have had this one before.
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&listener, false)?;
+        self.listener = Some(listener);
+        self.leaving_listener = false;
+        Ok(())
+    }
+
+    fn unlisten(&mut self) -> io::Result<()> {
+        if self.accepting {
+            self.leaving_listener = true;
+            return self.ring.cancel(Op::Accept, Key::NONE);
+        }
+        self.listener = None;
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.accepting && !self.open_streams().any(|(_, stream)| stream.is_greeting())
+    }
+
+    fn rest(&mut self) -> io::Result<()> {
+        self.at_rest = true;
+        let receiving: Vec<Key> = self
+            .connections
+            .entries()
+            .filter(|(_, connection)| connection.receiving && connection.stream().is_some())
+            .map(|(key, _)| key)
+            .collect();
+        receiving.into_iter().try_for_each(|key| self.ring.cancel(Op::Receive, key))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.pending.is_empty()
+            && self
+                .open_streams()
+                .all(|(connection, stream)| !connection.receiving && stream.is_at_rest())
+    }
+
+    fn release(&mut self, mut intake: Intake<'_>) -> Vec<Handed> {
+        self.at_rest = false;
+        let keys = self.connections.keys();
+        keys.into_iter().filter_map(|key| self.release_one(key, &mut intake)).collect()
+    }
+
+    fn adopt(&mut self, handed: Handed, mut intake: Intake<'_>) -> io::Result<()> {
+        self.now = MonotonicClock.now();
+        self.adopt_one(handed, &mut intake)
+    }
+
     fn close_inbound(&mut self, mut intake: Intake<'_>) -> io::Result<()> {
         if self.accepting {
             self.ring.cancel(Op::Accept, Key::NONE)?;
@@ -364,24 +481,25 @@ impl Line for UringLink {
     }
 
     fn close_all(&mut self, how: Close, mut intake: Intake<'_>) -> io::Result<()> {
-        if how == Close::Reset {
-            self.connections.iter().for_each(|connection| reset_on_close(&connection.fd));
+        match how {
+            Close::Reset => self.connections.iter().for_each(|one| reset_on_close(&one.fd)),
+            // What the other side has not acknowledged by then is called back.
+            Close::InOrder => {
+                self.end_by(LENDING_LIMIT, &mut intake, |link| link.flights.len() > 0)?;
+                self.call_all_back();
+            }
         }
         let Intake { pool, inbox, counters } = &mut intake;
         self.close_inbound(Intake { pool, inbox, counters })?;
         for key in self.connections.keys() {
             self.close(key)?;
         }
-        let end = MonotonicClock.now().after(END_LIMIT);
-        while self.connections.len() > 0 {
-            let now = MonotonicClock.now();
-            if now >= end {
-                return Err(io::Error::other("the kernel does not end what it was told to end"));
-            }
-            self.ring.enter(Some(end.since(now)))?;
-            self.handle_all(&mut intake)?;
+        if self.end_by(END_LIMIT, &mut intake, |link| link.connections.len() > 0)?
+            && self.end_by(END_LIMIT, &mut intake, |link| link.flights.len() > 0)?
+        {
+            return Ok(());
         }
-        Ok(())
+        Err(io::Error::other("the kernel does not end what it was told to end"))
     }
 
     fn let_go(&mut self) -> bool {

@@ -8,6 +8,7 @@ use phix_engine::egress::PeerId;
 use phix_engine::pool::{Margins, Pool};
 use phix_engine::shard::Outgoing;
 
+use super::lending::Lending;
 use super::message::Message;
 use super::ring::{Event, Op};
 use super::{Connection, Role, UringLink};
@@ -24,7 +25,14 @@ impl UringLink {
             return Ok(());
         };
         let voice = Voice::Plain;
-        let role = Role::Out { peer, address: address.ip(), voice, message: None, discarded: 0 };
+        let role = Role::Out {
+            peer,
+            address: address.ip(),
+            voice,
+            message: None,
+            discarded: 0,
+            lending: Lending::default(),
+        };
         let connection =
             Connection { lent: Some(Op::Connect), ..Connection::new(socket.into(), role) };
         let Ok(key) = self.connections.insert(connection) else {
@@ -92,9 +100,16 @@ impl UringLink {
         let key = event.key;
         let Some((peer, closing)) = self.take_back(key, event.message) else { return Ok(()) };
         let again = [libc::EINTR, libc::EAGAIN];
-        let taken = match event.result {
-            Ok(count) => Some(count),
-            Err(e) if e.raw_os_error().is_some_and(|code| again.contains(&code)) => Some(0),
+        // Of a send without a copy, that it cannot be had: for want of memory that may be locked.
+        let plainly = [libc::ENOMEM, libc::ENOBUFS, libc::EOPNOTSUPP];
+        let passing = |e: &io::Error| {
+            let code = e.raw_os_error();
+            let lent = event.op == Op::Lend;
+            code.is_some_and(|code| again.contains(&code) || lent && plainly.contains(&code))
+        };
+        let taken = match &event.result {
+            Ok(count) => Some(*count),
+            Err(error) if passing(error) => Some(0),
             Err(_) => None,
         };
         let message = self.message(key).expect("the message has just come back");
@@ -107,7 +122,7 @@ impl UringLink {
             return self.go_on(key, pool);
         }
         if let Some(sending) = message.sending.take() {
-            sending.finish(&mut self.timers.completed);
+            self.end_sending(key, sending);
         }
         if closing {
             self.reap(key);
@@ -124,6 +139,7 @@ impl UringLink {
         if let Some(Connection { role: Role::Out { voice, .. }, .. }) = self.connections.get(key) {
             self.voices.lost(voice);
         }
+        self.call_back(key);
         self.close(key)
     }
 
@@ -139,12 +155,17 @@ impl UringLink {
 
     /// Lends the message to the kernel, aimed at what is still to be sent.
     fn go_on(&mut self, key: Key, pool: &Pool) -> io::Result<()> {
+        let flight = self.takes_off(key);
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let Role::Out { message, .. } = &mut connection.role else { return Ok(()) };
         let Some(mut message) = message.take() else { return Ok(()) };
         message.aim(pool);
-        connection.lent = Some(Op::Send);
-        self.ring.send(key, connection.fd.as_fd(), message)
+        connection.lent = Some(if flight.is_some() { Op::Lend } else { Op::Send });
+        let to = connection.fd.as_fd();
+        match flight {
+            Some(flight) => self.ring.lend_packets(key, flight, to, message),
+            None => self.ring.send(key, to, message),
+        }
     }
 
     /// Puts a message back where it belongs after the kernel has used it. Says whose connection

@@ -44,11 +44,20 @@ pub(super) enum Op {
     Connect = 4,
     Send = 5,
     Cancel = 6,
+    /// Without a copy. Its key is that of a flight, not of a connection.
+    Lend = 7,
 }
 
 impl Op {
-    const ALL: [Self; 6] =
-        [Self::Accept, Self::Wake, Self::Receive, Self::Connect, Self::Send, Self::Cancel];
+    const ALL: [Self; 7] = [
+        Self::Accept,
+        Self::Wake,
+        Self::Receive,
+        Self::Connect,
+        Self::Send,
+        Self::Cancel,
+        Self::Lend,
+    ];
 }
 
 /// What became of an operation.
@@ -64,9 +73,19 @@ pub(super) struct Event {
     pub(super) accepted: Option<OwnedFd>,
     /// The buffer that was filled.
     pub(super) filled: Option<Filled>,
-    /// The message that was lent for the operation.
+    /// The message that was lent for the operation; for [`Op::Lend`], see [`Ring::returned`].
     pub(super) message: Option<Box<Message>>,
+    /// Whether this is the second event of a send without a copy.
+    pub(super) second: bool,
+    /// Whether the kernel says in it that it copied after all.
+    pub(super) copied: bool,
 }
+
+/// What the second event of a send without a copy says if the kernel copied
+/// (`IORING_NOTIF_USAGE_ZC_COPIED` in include/uapi/linux/io_uring.h).
+const COPIED: u32 = 1 << 31;
+/// Asks it to say so (`IORING_SEND_ZC_REPORT_USAGE`).
+const REPORT_USAGE: u16 = 1 << 3;
 
 /// What a completion says beyond its first buffer.
 #[derive(Clone, Copy)]
@@ -174,6 +193,26 @@ impl Ring {
         self.push(send, Op::Send, key)
     }
 
+    /// Like [`Ring::send`], but the kernel reads the packets where they lie. The first event says
+    /// how many bytes it took, and that there will be another one if it reads them still.
+    pub(super) fn lend_packets(
+        &mut self,
+        key: Key,
+        flight: Key,
+        to: BorrowedFd<'_>,
+        message: Box<Message>,
+    ) -> io::Result<()> {
+        let header = self.lend(key, message).header();
+        let send = opcode::SendMsgZc::new(raw(to), header).ioprio(REPORT_USAGE);
+        self.push(send.flags(libc::MSG_NOSIGNAL as u32).build(), Op::Lend, flight)
+    }
+
+    /// The message lent for a connection, whose operation has had its first event: the kernel has
+    /// read it, and reads at most the packets.
+    pub(super) fn returned(&mut self, key: Key) -> Option<Box<Message>> {
+        self.held[key.index()].take()
+    }
+
     /// Ends an operation early; it still has its event.
     pub(super) fn cancel(&mut self, op: Op, key: Key) -> io::Result<()> {
         let which = CancelBuilder::user_data(key.pack(op as u8));
@@ -240,7 +279,9 @@ impl Ring {
         let op = Op::ALL.into_iter().find(|&op| op as u8 == tag).expect("a tag that was given");
         let more = cqueue::more(entry.flags());
         let code = entry.result();
-        let result = usize::try_from(code).map_err(|_| io::Error::from_raw_os_error(-code));
+        let second = cqueue::notif(entry.flags());
+        let copied = second && code.cast_unsigned() & COPIED != 0;
+        let result = if second { Ok(0) } else { count(code) };
         if !more {
             self.under_way -= 1;
         }
@@ -253,7 +294,7 @@ impl Ring {
         });
         let lent = matches!(op, Op::Connect | Op::Send);
         let message = if lent { self.held[key.index()].take() } else { None };
-        Some(Event { op, key, result, more, accepted, filled: None, message })
+        Some(Event { op, key, result, more, accepted, filled: None, message, second, copied })
     }
 
     /// The event of one buffer; those that follow it are events of their own.
@@ -271,6 +312,8 @@ impl Ring {
             accepted: None,
             filled: Some(filled),
             message: None,
+            second: false,
+            copied: false,
         }
     }
 
@@ -345,8 +388,10 @@ impl Ring {
         }
         let mut queue = self.ring.submission();
         // SAFETY: whatever the operation points at is in `held` or `buffers`, which stay where they
-        // are until its last event (`next` gives a message back only then, `drop` waits for it);
-        // slots that a message points at are its own, in a pool that outlives this ring.
+        // are until the kernel has read them for the last time (`next` gives a message back only
+        // after the last event, `returned` after the first of a send without a copy, of which only
+        // the packets are read then; `drop` waits for all events); slots that a message points at
+        // are its own, or a flight's, in a pool that outlives this ring.
         let pushed = unsafe { queue.push(&entry) };
         drop(queue);
         pushed.expect("there is room, made above");
@@ -381,6 +426,11 @@ fn build() -> io::Result<IoUring> {
         }
         other => other,
     }
+}
+
+/// The result of an operation: a number, or an error as its negative.
+fn count(code: i32) -> io::Result<usize> {
+    usize::try_from(code).map_err(|_| io::Error::from_raw_os_error(-code))
 }
 
 fn timespec(span: Span) -> Timespec {

@@ -7,6 +7,7 @@ mod chaos;
 #[path = "../links/common.rs"]
 mod common;
 mod connections;
+mod lossy;
 mod namespaces;
 mod overload;
 mod rates;

@@ -4,7 +4,9 @@
 mod common;
 mod connections;
 mod forwarding;
+mod handover;
 mod injecting;
+mod lending;
 mod next_hops;
 mod noise;
 mod patience;

@@ -14,7 +14,7 @@ use phix_io::noise::{
     Greeting, HEADER_LEN, Heard, Message, Noise, NoiseKey, NoisePeers, Pattern, Plain, Reader,
     Sealer, TAG_LEN,
 };
-use phix_io::{LinkChoice, Server, ServerConfig};
+use phix_io::{Basis, LinkChoice, Refuse, Server, ServerConfig};
 
 use crate::common::{
     accept, assert_balance, assert_same, build, config, connect, each, hop, is_closed, read,
@@ -327,5 +327,49 @@ fn other_nodes_keys_change_while_it_runs() {
         let mut next = accept(&hop);
         let reader = answer(&mut next, &key(3), Pattern::XkPsk3);
         assert_same(read_frames(&mut next, reader, 1), &sent);
+    });
+}
+
+#[test]
+fn connections_in_noise_change_hands_anywhere_in_a_record() {
+    each(|link| {
+        for (number, pattern) in PATTERNS.into_iter().enumerate() {
+            let address = host(9, 1 + number as u8, link);
+            let (hop, peer) = (hop(), key(2));
+            let mut settings = speaking(link, pattern, Plain::Allowed, &[(address, &peer)]);
+            settings.connections_max = 2;
+            let keys = crate::common::keys();
+            let start = |listeners| {
+                let keys = keys.clone();
+                Server::start_silent(
+                    settings.clone(),
+                    Basis { listeners: Some(listeners), ..Basis::default() },
+                    keys,
+                    |_| Refuse,
+                )
+                .unwrap()
+            };
+            let mut server = Server::start(settings.clone(), keys.clone(), |_| Refuse).unwrap();
+            let sent = several(12, hop.local_addr().unwrap());
+            let mut connection = connect_from(&server, address);
+            // The old server has a handshake to finish, while it accepts nothing more.
+            let mut sealer = greet(&mut connection, &peer, pattern);
+            let mut records = Vec::new();
+            stream(&sent).chunks(1_700).for_each(|text| records.extend(seal(&mut sealer, text)));
+            let mut forwarded = 0;
+            for piece in records.chunks(1_237) {
+                connection.write_all(piece).unwrap();
+                let fds = server.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+                let new = start(fds);
+                new.open(server.release()).unwrap();
+                let report = server.stop();
+                assert_balance(&report);
+                assert_eq!((report.abandoned, report.counters.forged), (0, 0));
+                forwarded += report.counters.forwarded;
+                server = new;
+            }
+            until(&server, "all sent on", |counters| forwarded + counters.forwarded == 12);
+            assert_balance(&server.stop());
+        }
     });
 }
