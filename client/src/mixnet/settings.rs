@@ -244,8 +244,8 @@ impl Settings {
     /// The text of a settings file in which every setting is explained.
     pub(super) fn template(&self) -> String {
         let mut text = String::from(
-            "# Settings of a phix-client. Times have a unit: us, ms, s or min. A line that is taken \
-             out\n# gives the setting its default.\n",
+            "# Settings of a phix-client. Times have a unit: us, ms, s or min. A line that is \
+             taken out\n# gives the setting its default.\n",
         );
         let source = [
             ("directory", self.directory.clone()),
@@ -298,7 +298,7 @@ impl Settings {
 }
 
 const MAIN_STREAM_HELP: &str = "Mean time between two packets of the main stream, which sends what \
-    waits and else cover.\n# Shorter is faster and costs more; the same for all clients hides best.";
+    waits and else cover.\n# Shorter is faster and costs more; what all clients do hides best.";
 const LOOP_COVER_HELP: &str =
     "Mean time between two packets of cover that come on top; \"0s\" switches them off.";
 const ACK_WAIT_HELP: &str =

@@ -255,8 +255,8 @@ impl Driver {
         }
     }
 
-    /// Hands over one message by this permit; without, nobody will receive any, and what comes after
-    /// must not wait for that.
+    /// Hands over one message by this permit; without, nobody will receive any, and what comes
+    /// after must not wait for that.
     pub(super) fn deliver(&mut self, permit: Option<mpsc::Permit<'_, Delivery>>) {
         match permit {
             Some(permit) => {
