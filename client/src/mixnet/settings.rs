@@ -298,8 +298,7 @@ impl Settings {
 }
 
 const MAIN_STREAM_HELP: &str = "Mean time between two packets of the main stream, which sends what \
-    waits and else cover.\n# Shorter is faster and costs more; the same for all clients hides \
-    best.";
+    waits and else cover.\n# Shorter is faster and costs more; what all clients do hides best.";
 const LOOP_COVER_HELP: &str =
     "Mean time between two packets of cover that come on top; \"0s\" switches them off.";
 const ACK_WAIT_HELP: &str =

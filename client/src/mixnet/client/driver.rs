@@ -161,6 +161,8 @@ impl Driver {
     }
 
     fn finish(self, end: End) {
+        // Whoever waits for the end may want to open the directory at once.
+        drop(self.store);
         match end {
             End::Wanted(told) => {
                 self.status.send_replace(Status::Ended(None));
@@ -173,7 +175,6 @@ impl Driver {
                 self.status.send_replace(Status::Ended(Some(error.to_string())));
             }
         }
-        drop(self.store);
     }
 
     /// Opens a session after a pause, during which commands are taken.
