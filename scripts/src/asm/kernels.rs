@@ -51,7 +51,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     kernel("ctr::aes_ni::apply", 8, 0, OUTPUT),
     kernel("ctr::vaes::apply", 6, 11, OUTPUT),
     kernel("lioness::avx2::compress", 73, 74, FEW),
-    kernel("lioness::avx2::stream", 5, 5, FEW),
+    kernel("lioness::avx2::stream", 6, 6, FEW),
     kernel("lioness::avx512::compress", 0, 0, ""),
     kernel("lioness::avx512::compress_two", 39, 42, AROUND),
     kernel("lioness::avx512::stream", 0, 0, ""),

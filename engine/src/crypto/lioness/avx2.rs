@@ -102,7 +102,7 @@ fn compress(
     block: &Block<Words64, 1>,
     position: Position,
 ) {
-    blake2b::compress(cpu, state, block, position, |v, block| blake2b::rounds(v, block));
+    blake2b::compress(cpu, state, block, position);
 }
 
 /// Messages of a single block, side by side.
@@ -122,5 +122,5 @@ fn stream_long(cpu: Avx2, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
 #[inline(never)]
 #[target_feature(enable = "avx2")]
 fn stream(cpu: Avx2, start: &Start<Words32>, data: &mut [u8]) {
-    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data, |s| chacha20::rounds(s));
+    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data);
 }

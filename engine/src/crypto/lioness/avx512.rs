@@ -132,7 +132,7 @@ fn compress(
     block: &Block<Words64, 1>,
     position: Position,
 ) {
-    blake2b::compress(cpu, state, block, position, |v, block| blake2b::rounds(v, block));
+    blake2b::compress(cpu, state, block, position);
 }
 
 #[inline(never)]
@@ -143,7 +143,9 @@ fn compress_two(
     block: &Block<Words64, 2>,
     position: Position,
 ) {
-    blake2b::compress(cpu, state, block, position, |v, block| blake2b_rounds(v, block));
+    let mut v = blake2b::begin(cpu, state, position);
+    blake2b_rounds(&mut v, block);
+    blake2b::finish(state, &v);
 }
 
 /// Messages of a single block, side by side.
@@ -171,11 +173,13 @@ fn stream_long(cpu: Avx512, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
 fn stream(cpu: Avx512, start: &Start<Words32>, data: &mut [u8]) {
-    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data, |s| chacha20::rounds(s));
+    chacha20::stream::<_, BLOCKS, 1>(cpu, start, data);
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
 fn stream_two(cpu: Avx512, start: &Start<Words32>, data: &mut [u8]) {
-    chacha20::stream::<_, BLOCKS, 2>(cpu, start, data, |s| chacha20_rounds(s));
+    let mut s = chacha20::begin(cpu, start);
+    chacha20_rounds(&mut s);
+    chacha20::finish(cpu, start, &mut s, data);
 }

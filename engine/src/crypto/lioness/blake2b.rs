@@ -93,7 +93,7 @@ pub(super) fn hash<V: Word64<L>, const L: usize, const G: usize>(
     let end = BLOCK as u64;
     blake.compress(&mut state, &block, Position { end, last: false });
 
-    // The last block is padded and therefore copied, even if it is whole.
+    // The last block is copied, because it may have to be padded.
     let whole = (len - 1) / BLOCK;
     let mut ends = [[[0; BLOCK]; L]; G];
     for (lane, place) in ends.as_flattened_mut().iter_mut().enumerate() {
@@ -108,7 +108,7 @@ pub(super) fn hash<V: Word64<L>, const L: usize, const G: usize>(
         for (g, block) in block.iter_mut().enumerate() {
             let mut rows = [&ends[g][0]; L];
             for (lane, row) in rows.iter_mut().enumerate() {
-                *row = if index == whole { &ends[g][lane] } else { &blocks[g][lane][index] };
+                *row = blocks[g][lane].get(index).unwrap_or(&ends[g][lane]);
             }
             let half = |lane: usize, at: usize| &rows[lane].as_chunks().0[at];
             block[..8].copy_from_slice(&load(cpu, |lane| half(lane, 0)));
@@ -156,26 +156,45 @@ fn store<V: Word64<L>, const L: usize, const G: usize>(
     }
 }
 
-/// The compression (section 3.2) for any vector, given the function for its rounds.
+/// The compression (section 3.2) for any vector.
 #[inline(always)]
 pub(super) fn compress<V: Word64<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
     state: &mut State<V, G>,
     block: &Block<V, G>,
     position: Position,
-    rounds: impl Fn(&mut Block<V, G>, &Block<V, G>),
 ) {
+    let mut v = begin(cpu, state, position);
+    rounds(&mut v, block);
+    finish(state, &v);
+}
+
+/// What the rounds start from.
+#[inline(always)]
+pub(super) fn begin<V: Word64<L>, const L: usize, const G: usize>(
+    cpu: V::Cpu,
+    state: &State<V, G>,
+    position: Position,
+) -> Block<V, G> {
     let mut v = [[V::splat(cpu, 0); 16]; G];
-    let finish = if position.last { !0 } else { 0 };
+    let last = if position.last { !0 } else { 0 };
     each_group!(g of G {
         unroll!(i in [0 1 2 3 4 5 6 7] {
             v[g][i] = state[g][i];
             v[g][8 + i] = V::splat(cpu, INITIAL[i]);
         });
         v[g][12] = V::splat(cpu, INITIAL[4] ^ position.end);
-        v[g][14] = V::splat(cpu, INITIAL[6] ^ finish);
+        v[g][14] = V::splat(cpu, INITIAL[6] ^ last);
     });
-    rounds(&mut v, block);
+    v
+}
+
+/// Takes in what the rounds have come to.
+#[inline(always)]
+pub(super) fn finish<V: Word64<L>, const L: usize, const G: usize>(
+    state: &mut State<V, G>,
+    v: &Block<V, G>,
+) {
     each_group!(g of G {
         unroll!(i in [0 1 2 3 4 5 6 7] {
             state[g][i] = state[g][i].xor(v[g][i]).xor(v[g][8 + i]);
@@ -185,10 +204,7 @@ pub(super) fn compress<V: Word64<L>, const L: usize, const G: usize>(
 
 /// The rounds for any vector.
 #[inline(always)]
-pub(super) fn rounds<V: Word64<L>, const L: usize, const G: usize>(
-    v: &mut Block<V, G>,
-    block: &Block<V, G>,
-) {
+fn rounds<V: Word64<L>, const L: usize, const G: usize>(v: &mut Block<V, G>, block: &Block<V, G>) {
     unroll!(round in [0 1 2 3 4 5 6 7 8 9 10 11] {
         let (s, block) = (SIGMA[round], from_memory(block));
         mix(v, block, COLUMNS, [s[0], s[2], s[4], s[6]], [s[1], s[3], s[5], s[7]]);

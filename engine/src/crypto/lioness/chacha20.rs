@@ -52,26 +52,45 @@ fn constants<V: Word32<L>, const L: usize>(cpu: V::Cpu) -> Start<V> {
     start
 }
 
-/// Xors the key stream onto `data`, which is at most `L * G` blocks long, given the function for
-/// the rounds. The blocks of a group are `L` further on than those of the group before.
+/// Xors the key stream onto `data`, which is at most `L * G` blocks long.
 #[inline(always)]
 pub(super) fn stream<V: Word32<L>, const L: usize, const G: usize>(
     cpu: V::Cpu,
     start: &Start<V>,
     data: &mut [u8],
-    rounds: impl Fn(&mut [Start<V>; G]),
 ) {
-    let mut s = [*start; G];
-    let further = |g: usize| V::splat(cpu, (L * g) as u32);
-    each_group!(g of G { s[g][COUNTER] = start[COUNTER].add(further(g)); });
+    let mut s: [Start<V>; G] = begin(cpu, start);
     rounds(&mut s);
+    finish(cpu, start, &mut s, data);
+}
+
+/// What the rounds start from. The blocks of a group are `L` further on than those of the group
+/// before.
+#[inline(always)]
+pub(super) fn begin<V: Word32<L>, const L: usize, const G: usize>(
+    cpu: V::Cpu,
+    start: &Start<V>,
+) -> [Start<V>; G] {
+    let mut s = [*start; G];
+    each_group!(g of G { s[g][COUNTER] = start[COUNTER].add(V::splat(cpu, (L * g) as u32)); });
+    s
+}
+
+/// Makes key stream of what the rounds have come to, and xors it onto `data`.
+#[inline(always)]
+pub(super) fn finish<V: Word32<L>, const L: usize, const G: usize>(
+    cpu: V::Cpu,
+    start: &Start<V>,
+    s: &mut [Start<V>; G],
+    data: &mut [u8],
+) {
     let mut runs = data.chunks_mut(BLOCK * L);
     each_group!(g of G {
         if let Some(run) = runs.next() {
             unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
                 s[g][i] = s[g][i].add(start[i]);
             });
-            s[g][COUNTER] = s[g][COUNTER].add(further(g));
+            s[g][COUNTER] = s[g][COUNTER].add(V::splat(cpu, (L * g) as u32));
             V::xor_rows(&s[g], run);
         }
     });
@@ -79,7 +98,7 @@ pub(super) fn stream<V: Word32<L>, const L: usize, const G: usize>(
 
 /// The rounds for any vector.
 #[inline(always)]
-pub(super) fn rounds<V: Word32<L>, const L: usize, const G: usize>(s: &mut [Start<V>; G]) {
+fn rounds<V: Word32<L>, const L: usize, const G: usize>(s: &mut [Start<V>; G]) {
     for _ in 0..10 {
         quarter_rounds(s, COLUMNS);
         quarter_rounds(s, DIAGONALS);

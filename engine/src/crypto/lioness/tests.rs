@@ -160,7 +160,7 @@ impl<const H: usize, const C: usize, const G: usize> blake2b::Compress<Emulated<
         block: &blake2b::Block<Emulated<u64, H>, G>,
         position: Position,
     ) {
-        blake2b::compress((), state, block, position, |v, block| blake2b::rounds(v, block));
+        blake2b::compress((), state, block, position);
     }
 }
 
@@ -174,15 +174,11 @@ impl<const H: usize, const C: usize, const G: usize> Parts for Emulation<H, C, G
     fn stream(self, keys: &[[u8; 32]], messages: &mut [&mut [u8]]) {
         if messages.iter().all(|message| message.len() <= BLOCK) {
             chacha20::apply_short((), keys, messages, |start, data| {
-                chacha20::stream::<Emulated<u32, C>, C, 1>((), start, data, |s| {
-                    chacha20::rounds(s)
-                });
+                chacha20::stream::<Emulated<u32, C>, C, 1>((), start, data);
             });
         } else {
             chacha20::apply_long::<_, C, G>((), keys, messages, |start, data| {
-                chacha20::stream::<Emulated<u32, C>, C, G>((), start, data, |s| {
-                    chacha20::rounds(s)
-                });
+                chacha20::stream::<Emulated<u32, C>, C, G>((), start, data);
             });
         }
     }
