@@ -19,6 +19,7 @@
 mod allowance;
 pub mod belt;
 mod clock;
+mod cores;
 pub mod crypto;
 mod epoll;
 mod error;

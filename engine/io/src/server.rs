@@ -12,9 +12,9 @@ use phix_engine::counters::Counters;
 use phix_engine::egress::NextHops;
 use phix_engine::shard::{Config, Delivery, FinalHops, Held, Keys, Seat, Shard, Sink, Undelivered};
 use phix_engine::units::Time;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::clock::MonotonicClock;
+use crate::cores::{allowed_cpus, pin};
 use crate::epoll::EpollLink;
 use crate::error::StartError;
 use crate::handed::Handed;
@@ -491,16 +491,4 @@ impl<S: Sink> Plans<S> {
         let last_publication = Time::ZERO;
         Worker { link, shard, sink, injected, commands, published, last_publication }.run()
     }
-}
-
-fn allowed_cpus() -> Result<Vec<usize>, StartError> {
-    let set = sched_getaffinity(None)
-        .map_err(|error| StartError::resources("the list of cores")(error.into()))?;
-    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
-}
-
-fn pin(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    Ok(sched_setaffinity(None, &set)?)
 }

@@ -98,7 +98,7 @@ async fn talk(
             }
         };
         match timeout(PATIENCE, next).await {
-            Ok(Some(delivery)) => outcome.take(delivery, &mut sending),
+            Ok(Some(delivery)) => outcome.take(&delivery, &mut sending),
             Ok(None) => return Err(ended()),
             // What has not come by now is lost.
             Err(_) => break,
@@ -165,7 +165,7 @@ impl Sending {
 
 impl Outcome {
     /// Counts a message that has come.
-    fn take(&mut self, delivery: Delivery, sending: &mut Sending) {
+    fn take(&mut self, delivery: &Delivery, sending: &mut Sending) {
         let key = delivery.data.first_chunk::<SIZE_MIN>().copied();
         let waiting = key.and_then(|key| sending.waits.remove(&key));
         match (key, waiting) {

@@ -59,7 +59,8 @@ The running node starts the new program with its own arguments, hands it its soc
 connections and what it remembers of packets, and ends once it has sent what it holds. No packet is
 lost, none passes twice, and a service manager is told of the new process. If the new program does
 not start, refuses its configuration or is not ready in time, the running node goes on as if nothing
-had happened, and says why. SIGUSR2 asks for the same, with the program that the node was started from.
+had happened, and says why. SIGUSR2 asks for the same, with the program that the node was started
+from.
 
 What cannot change this way: listen, shards, state-dir. A node that is the first process of a
 container cannot be replaced, for the container ends with it.

@@ -38,12 +38,12 @@ struct Directory {
 impl Directory {
     fn serve(self) {
         for stream in self.listener.incoming().map_while(Result::ok) {
-            self.answer(stream);
+            self.answer(&stream);
         }
     }
 
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(&stream);
+    fn answer(&self, mut stream: &TcpStream) {
+        let mut reader = BufReader::new(stream);
         let (mut request, mut length) = (String::new(), 0);
         reader.read_line(&mut request).unwrap();
         loop {
@@ -69,7 +69,7 @@ impl Directory {
              Connection: close\r\n\r\n",
             body.len(),
         );
-        (&stream).write_all((head + &body).as_bytes()).unwrap();
+        stream.write_all((head + &body).as_bytes()).unwrap();
     }
 
     fn epoch(&self) -> u32 {

@@ -6,6 +6,7 @@ use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -233,6 +234,14 @@ fn goes_on(node: &Node, args: &[&str], parts: &[&str]) -> Output {
     output
 }
 
+/// A file in `dir` that may be a program; its path.
+fn program(dir: &Path, name: &str, text: &str, mode: u32) -> String {
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_node_goes_on_when_the_new_program_is_no_good() {
     let node = Node::with(&["--status-interval", "off"]);
@@ -241,8 +250,7 @@ fn a_node_goes_on_when_the_new_program_is_no_good() {
     let nodes = [(node, running)];
     let route = route(&nodes, &end);
     let [(node, mut running)] = nodes;
-    let mut stream = TcpStream::connect(route[0].address).unwrap();
-    let mut number = 0_u64;
+    let (mut stream, mut number) = (TcpStream::connect(route[0].address).unwrap(), 0_u64);
     let mut passes = || {
         number += 1;
         let packet = factory().build(&number.to_le_bytes(), &route, DESTINATION).unwrap();
@@ -250,12 +258,7 @@ fn a_node_goes_on_when_the_new_program_is_no_good() {
         assert_eq!(end.messages(1), [number.to_le_bytes()]);
         number
     };
-    let program = |name: &str, text: &str, mode: u32| {
-        let path = node.dir.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let program = |name: &str, text: &str, mode: u32| program(&node.dir, name, text, mode);
     refused(&mut node.phix("upgrade", &["--binary", "/none"]), &["there is no program /none"]);
     let broken = program("broken", "#!/bin/sh\nexit 7\n", 0o700);
     for (binary, limit, why) in [

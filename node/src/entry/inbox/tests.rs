@@ -112,7 +112,7 @@ impl Rig {
     }
 
     fn total(&self) -> u64 {
-        self.database.run_blocking(|it| table::total(it)).unwrap()
+        self.database.run_blocking(table::total).unwrap()
     }
 }
 
