@@ -3,12 +3,11 @@
 //!
 //! Each round sends a few packets to every node, one hop from here and one back, and counts those
 //! that come back as they must; a node that opens them with another key, or changes a byte, brings
-//! none. Where clients are to enter, a WebSocket is opened as well.
+//! none. Where clients are to enter, a connection is tried as well.
 //!
 //! A node can tell a probe by where it goes: one that serves probes and nothing else is not found
 //! out here.
 
-mod clients;
 mod collector;
 mod packets;
 
@@ -145,7 +144,7 @@ async fn send(targets: &[Target], probes: Vec<Probe>, source: IpAddr) -> HashMap
             // What is lost on the way is what is measured.
             let _ = timeout(CONNECT_LIMIT * 2, deliver(target.address, source, &bytes)).await;
             let entry = match target.clients {
-                Some(at) => timeout(CONNECT_LIMIT * 2, enters(at, source)).await.unwrap_or(false),
+                Some(clients) => connect(clients, source).await.is_some(),
                 None => false,
             };
             drop(place);
@@ -153,14 +152,6 @@ async fn send(targets: &[Target], probes: Vec<Probe>, source: IpAddr) -> HashMap
         });
     }
     tasks.join_all().await.into_iter().collect()
-}
-
-/// Whether clients could enter at `at`.
-async fn enters(at: SocketAddr, source: IpAddr) -> bool {
-    match connect(at, source).await {
-        Some(stream) => clients::enters(at, stream).await,
-        None => false,
-    }
 }
 
 async fn deliver(to: SocketAddr, source: IpAddr, bytes: &[u8]) -> Option<()> {
