@@ -41,11 +41,11 @@ impl LinkKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ZeroCopy {
     /// On connections on which a trial shows that the kernel does not copy after all.
-    #[default]
     Auto,
     /// On all connections.
     On,
-    /// Never.
+    /// Never: a next hop that reads nothing then holds no slots, for what it has not read is a copy.
+    #[default]
     Off,
 }
 

@@ -97,8 +97,9 @@ settings! {
     /// Whether the kernel sends packets from where they lie, without a copy (SEND_ZC, io_uring
     /// only). "auto" tries it once on each connection to another node and stays with it where the
     /// kernel says that it did not copy after all; "on" always does it, which is slower where the
-    /// kernel copies, and does not start where it cannot; "off" never does.
-    "send-zc" send_zc: ZeroCopy = "auto";
+    /// kernel copies, and does not start where it cannot; "off" never does. Packets that the kernel
+    /// does not copy stay in the node's memory until the other node has acknowledged them.
+    "send-zc" send_zc: ZeroCopy = "off";
 
     /// Local address from which the node connects to other nodes, for machines with several;
     /// "none" leaves the choice to the kernel.

@@ -144,15 +144,12 @@ fn pipes_in_the_place_of_files() {
 }
 
 #[test]
-fn a_topology_where_one_cannot_be_written() {
-    let arguments = ["localnet", "--port", "0", "--link", "epoll", "--topology"];
-    for file in ["/proc/net.json", "/nonexistent/net.json"] {
-        let mut command = phix(&arguments);
-        refused(command.arg(file), &[file, "name a file in a directory", "--topology"]);
+fn a_local_network_where_it_cannot_be_made() {
+    let left = tempfile::tempdir().unwrap();
+    for dir in ["/nonexistent/net", left.path().to_str().unwrap()] {
+        let parts = [dir, "name a directory that does not exist yet", "--keep"];
+        refused(&mut phix(&["localnet", "--keep", dir]), &parts);
     }
-    let left = tempfile::NamedTempFile::new().unwrap();
-    let file = left.path().to_str().unwrap();
-    refused(phix(&arguments).arg(file), &[file, "remove it", "localnet that was killed"]);
 }
 
 #[test]

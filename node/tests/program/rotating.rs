@@ -236,8 +236,9 @@ fn a_filter_is_sized_by_what_was_measured_and_a_restart_knows_it() {
     Running::start(&mut short.phix("run", &auto)).stop(Signal::TERM);
     // One that is damaged is no reason not to start.
     fs::write(&written, "?").unwrap();
-    let report = Running::start(&mut short.phix("run", &auto)).stop(Signal::TERM);
-    assert!(report.contains("measured anew"), "{report}");
+    let running = Running::start(&mut short.phix("run", &auto));
+    assert!(running.before.contains("measured anew"), "{}", running.before);
+    running.stop(Signal::TERM);
 }
 
 #[test]
