@@ -15,7 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phix_client::files::words;
 use phix_io::UpgradeSignal;
@@ -31,6 +31,10 @@ const REQUEST_MAX: u64 = 8 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// How long the node may take beyond what the new program gets.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a node that ends without an answer is asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+/// How long to wait before that.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long a new program may take to be ready, unless it is said otherwise.
 pub(super) const READY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -151,6 +155,9 @@ fn answer(stream: &mut UnixStream, outcome: &Result<u32, String>) -> io::Result<
 
 /// Asks the node whose state directory is `dir` to hand over; the process of the new one.
 ///
+/// A node that has just handed over ends without an answer; the one that took its place listens
+/// already, and is asked then.
+///
 /// # Errors
 /// If there is no such node, or it goes on by itself.
 pub(super) fn ask(dir: &Path, binary: Option<&Path>, limit: Duration) -> Result<u32, Fault> {
@@ -162,23 +169,48 @@ pub(super) fn ask(dir: &Path, binary: Option<&Path>, limit: Duration) -> Result<
             words(&error),
         ))
     };
-    let (_open, path) = reach(dir).map_err(unreachable)?;
-    let mut stream = UnixStream::connect(path).map_err(unreachable)?;
+    let end = Instant::now() + ASKED_AGAIN;
+    loop {
+        let text = ask_once(dir, binary, limit).map_err(unreachable)?;
+        return match text.trim_end().split_once(' ') {
+            Some(("ready", process)) => process.parse().map_err(|_| no_answer()),
+            Some(("failed", why)) => Err(Fault::refused(format!(
+                "the node has not handed over and goes on as before: {}.",
+                why.trim_end_matches('.'),
+            ))),
+            None if text.is_empty() && Instant::now() < end => {
+                thread::sleep(PAUSE);
+                continue;
+            }
+            _ => Err(no_answer()),
+        };
+    }
+}
+
+/// Asks once; what was answered, which is nothing if the node ended meanwhile.
+fn ask_once(dir: &Path, binary: Option<&Path>, limit: Duration) -> io::Result<String> {
+    let (_open, path) = reach(dir)?;
+    let mut stream = UnixStream::connect(path)?;
     let path = binary.map_or(&[][..], |path| path.as_os_str().as_bytes());
     let request = [format!("{}\n", limit.as_millis()).as_bytes(), path].concat();
-    stream.write_all(&request).map_err(unreachable)?;
-    stream.shutdown(Shutdown::Write).map_err(unreachable)?;
-    stream.set_read_timeout(Some(limit + 2 * ANSWER_LIMIT)).map_err(unreachable)?;
+    stream.set_read_timeout(Some(limit + 2 * ANSWER_LIMIT))?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(unreachable)?;
-    match text.trim_end().split_once(' ') {
-        Some(("ready", process)) => process.parse().map_err(|_| no_answer()),
-        Some(("failed", why)) => Err(Fault::refused(format!(
-            "the node has not handed over and goes on as before: {}.",
-            why.trim_end_matches('.'),
-        ))),
-        _ => Err(no_answer()),
+    let asked = stream
+        .write_all(&request)
+        .and_then(|()| stream.shutdown(Shutdown::Write))
+        .and_then(|()| stream.read_to_string(&mut text));
+    match asked {
+        Err(error) if !is_end(&error) => Err(error),
+        _ => Ok(text),
     }
+}
+
+/// Whether this is what the end of the other side looks like.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
 }
 
 fn no_answer() -> Fault {
