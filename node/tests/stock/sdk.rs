@@ -12,8 +12,8 @@ use crate::within;
 pub(crate) struct Sdk {
     child: Child,
     input: ChildStdin,
-    /// The lines that it says, all that there are: if they waited in the pipe, the program would wait
-    /// for its reader while that waits for it to take a message.
+    /// The lines that it says, all that there are: if they waited in the pipe, the program would
+    /// wait for its reader while that waits for it to take a message.
     output: UnboundedReceiver<String>,
     pub(crate) address: String,
 }

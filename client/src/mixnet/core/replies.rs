@@ -24,8 +24,8 @@ const BLOCKS_MAX: usize = 200;
 /// Blocks that are asked for at a time.
 const ASK: std::ops::RangeInclusive<u32> = 10..=50;
 
-/// Blocks that are kept for asking: a request can be lost, as can fragments of which all others have
-/// gone, and without a block there is no way to ask for more.
+/// Blocks that are kept for asking: a request can be lost, as can a fragment when all have gone,
+/// and without a block there is no way to ask for more.
 const RESERVE: usize = 3;
 
 /// How long to wait before asking again.

@@ -29,8 +29,8 @@ async fn main() -> Result<(), Failure> {
     let storage = arguments.next().map(PathBuf::from);
     let mut client = connect(&directory, storage).await?;
     println!("address {}", client.nym_address());
-    // A task of its own: the SDK takes a message when it has room, and one that is given up halfway,
-    // because another has come, is lost.
+    // A task of its own: the SDK takes a message when it has room, and one that is given up
+    // halfway, because another has come, is lost.
     let mut input = tokio::spawn(commands(client.split_sender()));
     loop {
         tokio::select! {
