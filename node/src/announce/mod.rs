@@ -21,11 +21,13 @@ use phix_client::files::words as cause;
 use phix_client::mixnet::dial::Url;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::between;
+use phix_proto::directory::nodes::{Nodes, Role, SemiSkimmed};
 use phix_proto::directory::paths;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::directory::FOUNDING;
 use crate::directory::desk::Registered;
 use crate::fault::Fault;
 use crate::rotation::{Schedule, now};
@@ -156,7 +158,8 @@ impl Visits {
         }
         let news = News::of(&list, self.describer.identity(), probes.map(|one| one.probes));
         *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
-        Ok(until_next(&info, at))
+        let next = until_next(&info, at);
+        Ok(if is_routable(&list) { next } else { next.min(FOUNDING) })
     }
 
     /// Says what this node is; nothing if the directory does not want to know.
@@ -196,6 +199,12 @@ fn until_next(info: &KeyRotationInfo, now: Duration) -> Duration {
     // Not all nodes come at the same moment: that of each follows from when it started.
     let late = length / 50;
     (length / 4).min(end.saturating_sub(now).saturating_add(late))
+}
+
+/// Whether packets find a way through the nodes of `list`.
+fn is_routable(list: &Nodes<SemiSkimmed>) -> bool {
+    let has = |role| list.nodes.data.iter().any(|node| node.basic.role == role);
+    has(Role::EntryGateway) && (1..=3).all(|layer| has(Role::Mixnode { layer }))
 }
 
 /// What is wrong if this node changes its keys at other times than the directory says.

@@ -129,6 +129,11 @@ impl Desk {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether packets find a way through the nodes of this epoch.
+    pub fn has_network(&self) -> bool {
+        is_routable(&self.inner().set)
+    }
+
     /// Goes on to the epoch of `now`, if it is another, and makes the answers anew.
     ///
     /// # Errors

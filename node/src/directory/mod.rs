@@ -47,6 +47,9 @@ pub use start::start;
 
 /// The least and the greatest time after which answers are made anew within an epoch.
 const REFRESH: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The greatest time between probes, between answers and between the visits of nodes until there is
+/// a network: whoever starts one waits for it.
+pub(crate) const FOUNDING: Duration = Duration::from_secs(5);
 /// How often the same trouble is said, at most.
 const SAID: Duration = Duration::from_secs(60);
 
@@ -115,6 +118,7 @@ async fn turn(desk: Arc<Desk>, troubles: Troubles) {
     loop {
         let at = now();
         let next = epochs.start(epochs.at(at).saturating_add(1)).saturating_sub(at);
+        let refresh = if desk.has_network() { refresh } else { refresh.min(FOUNDING) };
         sleep(refresh.min(next)).await;
         let turning = Arc::clone(&desk);
         let turned = spawn_blocking(move || turning.turn(now())).await;

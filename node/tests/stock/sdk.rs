@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::within;
 
 pub(crate) struct Sdk {
     child: Child,
     input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    /// The lines that it says, all that there are: if they waited in the pipe, the program would
+    /// wait for its reader while that waits for it to take a message.
+    output: UnboundedReceiver<String>,
     pub(crate) address: String,
 }
 
@@ -33,9 +36,17 @@ impl Sdk {
         command.arg(url).args(storage).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("the program can be run");
         let input = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let (said, output) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if said.send(line).is_err() {
+                    break;
+                }
+            }
+        });
         let mut sdk = Self { child, input, output, address: String::new() };
-        let line = within(sdk.output.next_line()).await.unwrap().expect("it starts");
+        let line = within(sdk.output.recv()).await.expect("it starts");
         sdk.address = line.strip_prefix("address ").expect("it says where it is").to_owned();
         sdk
     }
@@ -55,7 +66,7 @@ impl Sdk {
 
     /// The next message.
     pub(crate) async fn message(&mut self) -> Message {
-        let line = self.output.next_line().await.unwrap().expect("it is there");
+        let line = self.output.recv().await.expect("it is there");
         let words: Vec<&str> = line.split(' ').collect();
         let ["message", tag, data] = words[..] else { panic!("{line}") };
         let digits = |at| u8::from_str_radix(&data[at..at + 2], 16).unwrap();

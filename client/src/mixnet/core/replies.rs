@@ -24,8 +24,8 @@ const BLOCKS_MAX: usize = 200;
 /// Blocks that are asked for at a time.
 const ASK: std::ops::RangeInclusive<u32> = 10..=50;
 
-/// Blocks that are kept for asking when there are not enough for the answer: a request can be lost,
-/// and without a block there is no way to make it again.
+/// Blocks that are kept for asking: a request can be lost, as can a fragment when all have gone,
+/// and without a block there is no way to ask for more.
 const RESERVE: usize = 3;
 
 /// How long to wait before asking again.
@@ -49,6 +49,8 @@ pub(super) enum Turn {
 /// Blocks of somebody who can be answered.
 struct Sender {
     blocks: VecDeque<ReplySurb>,
+    /// Blocks that have come so far.
+    given: usize,
     asked: Option<Time>,
     /// Fragments that wait for blocks, and since when.
     parked: VecDeque<Key>,
@@ -138,6 +140,7 @@ impl Replies {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Sender {
                 blocks: VecDeque::new(),
+                given: 0,
                 asked: None,
                 parked: VecDeque::new(),
                 parked_since: now,
@@ -149,6 +152,7 @@ impl Replies {
         }
         sender.used = now;
         sender.asked = None;
+        sender.given = sender.given.saturating_add(blocks.len());
         // Newer blocks go through keys that nodes have for longer.
         sender.blocks.extend(blocks);
         let surplus = sender.blocks.len().saturating_sub(BLOCKS_MAX);
@@ -162,11 +166,13 @@ impl Replies {
     }
 
     /// What to do about the fragment `key` of an answer to `tag`, of which `demand` fragments are
-    /// held. A few blocks are kept for asking, unless there are enough.
+    /// held. A few blocks are kept for asking, but of somebody who gave no more than that, all are
+    /// used if the answer fits them.
     pub(super) fn turn(&mut self, tag: &SenderTag, key: Key, demand: usize, now: Time) -> Turn {
         let Some(sender) = self.senders.get_mut(tag) else { return Turn::Nobody };
         sender.used = now;
-        let enough = sender.blocks.len() >= demand;
+        let fits = sender.given <= RESERVE && sender.blocks.len() >= demand;
+        let enough = fits || sender.blocks.len() >= demand.saturating_add(RESERVE);
         let may_ask = sender.asked.is_none_or(|asked| now.since(asked) >= ASK_AGAIN);
         if !enough
             && may_ask
@@ -174,7 +180,8 @@ impl Replies {
         {
             sender.asked = Some(now);
             park(sender, key, now);
-            let missing = demand.saturating_sub(sender.blocks.len());
+            let wanted = demand.saturating_add(RESERVE);
+            let missing = wanted.saturating_sub(sender.blocks.len());
             let amount = u32::try_from(missing).unwrap_or(u32::MAX);
             return Turn::Ask(block, amount.clamp(*ASK.start(), *ASK.end()));
         }
@@ -260,6 +267,23 @@ mod tests {
         assert_eq!(seconds, [0, 11, 22, 33]);
         assert!(asked.iter().all(|(_, amount)| ASK.contains(amount)));
         assert_eq!(sent + given_up, 20);
+    }
+
+    /// All fragments have gone, and then one after another turns out to be lost.
+    #[test]
+    fn blocks_are_left_to_ask_for_more_when_fragments_are_lost() {
+        let (mut replies, tag) = (Replies::new(), SenderTag::from_bytes([1; 16]));
+        replies.receive(tag, blocks(20), at(0));
+        for left in (1..=12).rev() {
+            assert!(matches!(replies.turn(&tag, [0; 5], left, at(0)), Turn::Send(_)));
+        }
+        for _ in 0..5 {
+            assert!(matches!(replies.turn(&tag, [0; 5], 1, at(2)), Turn::Send(_)));
+        }
+        assert!(matches!(replies.turn(&tag, [0; 5], 1, at(2)), Turn::Ask(..)));
+        assert!(matches!(replies.turn(&tag, [1; 5], 2, at(2)), Turn::Wait));
+        assert_eq!(replies.receive(tag, blocks(10), at(3)).len(), 2);
+        assert!(matches!(replies.turn(&tag, [0; 5], 2, at(3)), Turn::Send(_)));
     }
 
     #[test]

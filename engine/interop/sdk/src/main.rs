@@ -18,7 +18,7 @@ use nym_sdk::mixnet::{
     MixnetMessageSender, Recipient, StoragePaths,
 };
 use nym_sdk::{NymNetworkDetails, ValidatorDetails};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -29,11 +29,15 @@ async fn main() -> Result<(), Failure> {
     let storage = arguments.next().map(PathBuf::from);
     let mut client = connect(&directory, storage).await?;
     println!("address {}", client.nym_address());
-    let sender = client.split_sender();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    // A task of its own: the SDK takes a message when it has room, and one that is given up
+    // halfway, because another has come, is lost.
+    let mut input = tokio::spawn(commands(client.split_sender()));
     loop {
         tokio::select! {
-            more = command(&mut lines, &sender) => if !more? { break },
+            end = &mut input => {
+                end??;
+                break;
+            }
             messages = client.wait_for_messages() => {
                 let Some(messages) = messages else { break };
                 for message in messages {
@@ -68,26 +72,25 @@ async fn connect(directory: &str, storage: Option<PathBuf>) -> Result<MixnetClie
     Ok(client)
 }
 
-/// Does what the next line says; false at the end of the input.
-async fn command(
-    lines: &mut Lines<BufReader<Stdin>>,
-    sender: &MixnetClientSender,
-) -> Result<bool, Failure> {
-    let Some(line) = lines.next_line().await? else { return Ok(false) };
-    let words: Vec<&str> = line.split(' ').collect();
-    match words[..] {
-        ["send", to, surbs, data] => {
-            let to = Recipient::try_from_base58_string(to)?;
-            let surbs = IncludedSurbs::new(surbs.parse()?);
-            sender.send_message(to, bytes(data)?, surbs).await?;
+/// Does what the lines say, one after another, to the end of the input.
+async fn commands(sender: MixnetClientSender) -> Result<(), Failure> {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["send", to, surbs, data] => {
+                let to = Recipient::try_from_base58_string(to)?;
+                let surbs = IncludedSurbs::new(surbs.parse()?);
+                sender.send_message(to, bytes(data)?, surbs).await?;
+            }
+            ["reply", tag, data] => {
+                let tag = AnonymousSenderTag::try_from_base58_string(tag)?;
+                sender.send_reply(tag, bytes(data)?).await?;
+            }
+            _ => return Err(format!("{line:?} is no command").into()),
         }
-        ["reply", tag, data] => {
-            let tag = AnonymousSenderTag::try_from_base58_string(tag)?;
-            sender.send_reply(tag, bytes(data)?).await?;
-        }
-        _ => return Err(format!("{line:?} is no command").into()),
     }
-    Ok(true)
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

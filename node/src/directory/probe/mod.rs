@@ -27,9 +27,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::collector::{Collector, collect};
 use self::packets::{Maker, Probe};
-use super::Troubles;
 use super::desk::{Desk, Target};
 use super::window::Round;
+use super::{FOUNDING, Troubles};
 use crate::rotation::now;
 
 /// Packets that a node is sent in a round.
@@ -84,6 +84,8 @@ impl Prober {
         loop {
             let begun = Instant::now();
             self = self.round(PATIENCE.min(between)).await;
+            let network = self.desk.has_network();
+            let between = if network { between } else { between.min(FOUNDING) };
             // Whoever asks to be looked at is, but not more often than nodes are at the least.
             sleep_until(begun + least).await;
             tokio::select! {
