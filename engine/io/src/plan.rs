@@ -44,7 +44,7 @@ pub enum ZeroCopy {
     Auto,
     /// On all connections.
     On,
-    /// Never: a next hop that reads nothing then holds no slots, for what it has not read is a copy.
+    /// Never. A next hop that reads nothing holds no slots, as what it has not read is a copy.
     #[default]
     Off,
 }
