@@ -180,7 +180,7 @@ fn handshake_messages_are_written_and_read_alike() {
 fn our_authentication_is_accepted_by_theirs() {
     let (key, client) = (shared(3), identity(5));
     let ours = Authentication::new(6, &key.ours, &client.ours, [8; 12], now());
-    let text = ours.clone().into_request().to_text();
+    let text = ours.into_request().to_text();
     let ClientControlRequest::AuthenticateV2(read) =
         ClientControlRequest::try_from(text.clone()).unwrap()
     else {
