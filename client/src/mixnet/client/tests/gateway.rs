@@ -36,7 +36,7 @@ struct State {
     members: HashMap<[u8; 32], Member>,
     /// When packets came, and how long their messages were, by client.
     observed: HashMap<[u8; 32], Vec<(Instant, usize)>>,
-    /// Of so many packets one is lost.
+    /// Of so many packets one is lost, cover not counted, which goes back to where it came from.
     lose_one_in: Option<u64>,
     packets: u64,
 }
@@ -183,7 +183,7 @@ impl Gateway {
                         let mut bytes = Vec::from(bytes);
                         self.note(client, bytes.len());
                         let forward = binary::Forward::open(&key, &mut bytes).unwrap();
-                        self.carry(forward.next_hop, forward.packet.to_vec());
+                        self.carry(Some(client), forward.next_hop, forward.packet.to_vec());
                         let (remaining_bandwidth, upgrade_mode) = (FREE, false);
                         let sent = ServerResponse::Send { remaining_bandwidth, upgrade_mode };
                         say(&mut socket, sent).await?;
@@ -207,24 +207,26 @@ impl Gateway {
     }
 
     /// Has a packet arrive where it is for, after the time that it asks for.
-    fn carry(&self, first: SocketAddr, packet: Vec<u8>) {
-        {
-            let mut state = self.state.lock().unwrap();
-            state.packets += 1;
-            let count = state.packets;
-            if state.lose_one_in.is_some_and(|one_in| count.is_multiple_of(one_in)) {
-                return;
-            }
-        }
+    fn carry(&self, from: Option<[u8; 32]>, first: SocketAddr, packet: Vec<u8>) {
         let gateway = self.clone();
         tokio::spawn(async move {
             let Some(packet) = testing::travel(1, first, &packet) else { return };
+            if from != Some(packet.destination) && gateway.is_lost() {
+                return;
+            }
             tokio::time::sleep(Duration::from_nanos(packet.time.as_nanos())).await;
             gateway.deliver(&packet.destination, packet.message);
             if let Some((first, ack)) = packet.ack {
-                gateway.carry(first, ack);
+                gateway.carry(None, first, ack);
             }
         });
+    }
+
+    fn is_lost(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.packets += 1;
+        let count = state.packets;
+        state.lose_one_in.is_some_and(|one_in| count.is_multiple_of(one_in))
     }
 
     fn deliver(&self, client: &[u8; 32], message: Vec<u8>) {

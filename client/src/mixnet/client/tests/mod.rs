@@ -77,7 +77,7 @@ fn pattern(len: usize, seed: usize) -> Vec<u8> {
 fn two_clients_talk_and_one_of_them_remains_unknown() {
     run(async {
         let scene = Scene::new().await;
-        scene.gateway.lose_one_in(20);
+        scene.gateway.lose_one_in(10);
         let (mut alice, mut bob) = (scene.client().await, scene.client().await);
         let sizes = [0, 1, 1000, 20_000];
         let mut sent = Vec::new();
