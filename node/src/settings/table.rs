@@ -106,8 +106,9 @@ settings! {
     "source" source: Or<Nothing, IpAddr> = "none";
 
     /// Whether packets to and from other nodes are encrypted once more on their way (Noise).
-    /// "allow-plain" does so with every node whose key is in `noise-peers`, and speaks plainly with
-    /// everybody else, as stock Nym nodes do; "required" has nothing to do with anybody else, so
+    /// "allow-plain" does so towards every node whose key is in `noise-peers` or the directory,
+    /// speaks plainly to everybody else, as stock Nym nodes do, and takes what comes in either way;
+    /// "required" has nothing to do with anybody whose key is not known or who speaks plainly, so
     /// that clients that send to this node must be in that file, too; "off" encrypts nothing.
     "noise" noise: NoiseUse = "allow-plain";
 
