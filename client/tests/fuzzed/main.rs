@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets for what applications and exits say to a client, driven by seeded
 //! random input, so that every run of the tests has them compiled and run.
 
+#[expect(dead_code, reason = "other targets use all of it")]
 #[path = "../../../engine/tests/fuzzed/input.rs"]
 mod input;
 mod socks5;

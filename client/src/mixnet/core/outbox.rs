@@ -28,6 +28,8 @@ pub enum Lane {
     Own(MessageId),
     /// A lane that an application numbered.
     Numbered(u64),
+    /// The lane of the reply SURBs that others are kept supplied with.
+    Supplies,
 }
 
 struct Flight<P> {
