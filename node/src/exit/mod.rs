@@ -1,0 +1,3 @@
+//! The exit: where packets of the mixnet become traffic of the internet.
+
+pub mod requester;
