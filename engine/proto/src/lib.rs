@@ -8,3 +8,4 @@ pub mod directory;
 pub mod gateway;
 mod kdf;
 pub mod message;
+pub mod requester;
