@@ -22,6 +22,17 @@ pub(super) enum Failure {
     Silence,
 }
 
+impl Failure {
+    /// Its name where connections that were open are counted.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Exit(_) => "broken off: by the exit",
+            Self::Disorder(_) => "broken off: answers out of bounds",
+            Self::Silence => "broken off: the exit or the way to it is gone",
+        }
+    }
+}
+
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {

@@ -20,6 +20,17 @@ pub(super) fn share(connections: usize) -> u32 {
     (BUDGET / connections).clamp(LEAST, MOST)
 }
 
+/// Bytes that all connections together may have under way to the exit without acknowledgement, and
+/// one of them; but each may have the least.
+const UNACKNOWLEDGED: usize = 6 << 20;
+const UNACKNOWLEDGED_MOST: usize = 256 << 10;
+const UNACKNOWLEDGED_LEAST: usize = 24 << 10;
+
+/// How many bytes each may have while there are so many connections.
+pub(super) fn unacknowledged_max(connections: usize) -> usize {
+    (UNACKNOWLEDGED / connections.max(1)).clamp(UNACKNOWLEDGED_LEAST, UNACKNOWLEDGED_MOST)
+}
+
 /// The window of one connection. It grows by what arrives, so that short answers do not leave many
 /// SURBs unused, and shrinks by what the application has not read.
 #[derive(Debug)]
