@@ -2,15 +2,28 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::sleep;
 
 use super::inlet::{Failure, Next};
 use super::line::{CHUNK, Line};
+
+/// How often an application that sends nothing is known to be there by an empty message: exits end
+/// a connection of which they hear nothing for five minutes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// An exit that says when it has connected says every minute that a connection lives. One that has
+/// said nothing for so long has forgotten it.
+const FORGOTTEN: Duration = Duration::from_secs(200);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// How a connection that was there has ended, if not by both sides saying so.
 #[derive(Debug)]
@@ -37,6 +50,7 @@ pub(super) async fn relay(
     tokio::select! {
         ended = both => ended,
         failed = supply(line) => Err(failed),
+        failed = watch(line) => Err(failed),
     }
 }
 
@@ -60,10 +74,12 @@ async fn up(
                 continue;
             }
             read = read(&mut from, &mut early, &mut buffer), if room => {
-                read.map_err(|_| Broken::Application)?
+                let len = read.map_err(|_| Broken::Application)?;
+                closed = len == 0;
+                len
             }
+            () = sleep(KEEPALIVE), if !closed && underway.is_empty() => 0,
         };
-        closed = len == 0;
         let message = line.send(&buffer[..len], closed).await;
         let message = message.map_err(|_| Broken::Exit(Failure::Silence))?;
         sent.fetch_add(len as u64, Ordering::Relaxed);
@@ -105,6 +121,16 @@ async fn supply(line: &Line) -> Broken {
     loop {
         let wanted = line.inlet().window(|| line.tunnel().share()).await;
         if line.supply(wanted).await.is_err() {
+            return Broken::Exit(Failure::Silence);
+        }
+    }
+}
+
+/// Sees whether the exit has forgotten the connection, as it does when it cannot answer for long.
+async fn watch(line: &Line) -> Broken {
+    loop {
+        sleep(LOOK).await;
+        if line.tunnel().tells() && line.inlet().is_quiet(FORGOTTEN) {
             return Broken::Exit(Failure::Silence);
         }
     }

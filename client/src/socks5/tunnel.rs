@@ -29,10 +29,6 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Reply SURBs for answers about the exit itself.
 const OWN_SURBS: u32 = 3;
 
-/// What an exit whose name has this in it is known to do: it answers a wish to connect with an empty
-/// message once it is connected. Others answer only if they fail.
-const TELLS: &str = "phix";
-
 /// The way to one exit.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -42,6 +38,8 @@ pub struct Tunnel {
     name: SenderTag,
     inlets: Mutex<HashMap<u64, Arc<Inlet>>>,
     heard: watch::Sender<Option<Instant>>,
+    /// Whether the exit says so when it has connected: by an empty message, as those of Phix do.
+    /// Stock exits say nothing then; they are told by what they answer about themselves.
     tells: AtomicBool,
     stats: Arc<Stats>,
 }
@@ -55,7 +53,7 @@ impl Tunnel {
             name: SenderTag::random(&mut os_rng()),
             inlets: Mutex::default(),
             heard: watch::Sender::new(None),
-            tells: AtomicBool::new(false),
+            tells: AtomicBool::new(true),
             stats,
         }
     }
@@ -171,11 +169,8 @@ impl Tunnel {
                 Some(inlet) => inlet.fail(Failure::Exit(reason.to_owned())),
                 None => self.stats.count("answers for connections that are over"),
             },
-            Content::Control(ControlAnswer::Binary(about)) => {
-                let name = about.get("binary_name").and_then(serde_json::Value::as_str);
-                if name.is_some_and(|name| name.contains(TELLS)) {
-                    self.tells.store(true, Ordering::Relaxed);
-                }
+            Content::Control(ControlAnswer::Binary(_)) => {
+                self.tells.store(false, Ordering::Relaxed);
             }
             Content::Control(_) | Content::Query(_) => {}
         }

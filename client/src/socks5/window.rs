@@ -56,6 +56,11 @@ impl Window {
         self.unread = self.unread.saturating_sub(bytes);
     }
 
+    /// Whether the exit is to hold none.
+    pub(super) const fn is_shut(&self) -> bool {
+        self.told == 0
+    }
+
     /// How many SURBs the exit should hold, if that is news worth a word; `share` is the most.
     pub(super) fn news(&mut self, share: u32) -> Option<u32> {
         let wanted = self.grown.min(share).saturating_sub(packets(self.unread));

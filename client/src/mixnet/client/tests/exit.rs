@@ -60,8 +60,7 @@ impl Exit {
                         let _ = pieces.send((data.sequence, data.closed, data.bytes.to_vec()));
                     }
                     Body::Control(Control::Binary) => {
-                        let about = serde_json::json!({"binary_name": "phix-test"});
-                        let content = Content::Control(ControlAnswer::Binary(about));
+                        let content = Content::Control(ControlAnswer::Error("no".into()));
                         let answer = Response::new(Form::Current, content).encode().unwrap();
                         let _ = sender.reply(tag.unwrap(), answer).await.unwrap();
                     }
