@@ -213,7 +213,9 @@ impl Driver {
     }
 
     pub(super) fn take_topology(&mut self, topology: Topology) {
-        if let Some(gateway) = gateway_of(&topology, &self.gateway.identity) {
+        if !self.gateway.fixed
+            && let Some(gateway) = gateway_of(&topology, &self.gateway.identity)
+        {
             self.gateway = gateway;
         }
         self.core.set_topology(topology);

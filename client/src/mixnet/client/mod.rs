@@ -354,5 +354,5 @@ fn gateway_at(node: &Node) -> Option<Gateway> {
     let ip = entry.ip_addresses.first().copied().unwrap_or(node.mix_host.ip());
     let url =
         Url { tls: false, host: ip.to_string(), port: entry.clients_ws_port, path: String::new() };
-    Some(Gateway { identity: node.identity_key.0, url })
+    Some(Gateway { identity: node.identity_key.0, url, fixed: false })
 }

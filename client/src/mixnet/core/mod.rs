@@ -54,6 +54,9 @@ const SIZE: PacketSize = PacketSize::Regular;
 /// Blocks that one request for more is answered with, at most.
 const SURBS_GIVEN_MAX: u32 = 50;
 
+/// How long a main stream without cover rests where nothing waits.
+const REST: Span = Span::from_millis(100);
+
 /// Something to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {
@@ -210,6 +213,7 @@ pub struct Core {
 #[derive(Clone, Copy)]
 struct Timing {
     main: Span,
+    main_cover: bool,
     cover: Option<Span>,
     hop_delay: Span,
     ack_wait_factor: f64,
@@ -231,6 +235,7 @@ impl Core {
         let cover = settings.loop_cover.span();
         let timing = Timing {
             main: settings.main_stream.span(),
+            main_cover: settings.main_cover,
             cover: (cover > Span::ZERO).then_some(cover),
             hop_delay: settings.hop_delay.span(),
             ack_wait_factor: settings.ack_wait_factor,
@@ -389,29 +394,43 @@ impl Core {
 
     /// When [`Core::depart`] has something to do next.
     pub fn deadline(&self) -> Time {
-        let main = self.main.due();
+        let main = self.main_due();
         self.cover.map_or(main, |cover| cover.due().min(main))
     }
 
     /// The packet that leaves now, if one is due. To be called until there is none.
     pub fn depart(&mut self, now: Time) -> Option<Packet> {
         while self.deadline() <= now {
-            let loop_is_due = self.cover.is_some_and(|cover| cover.due() <= self.main.due());
+            let loop_is_due = self.cover.is_some_and(|cover| cover.due() <= self.main_due());
             let packet = if loop_is_due && let Some(cover) = &mut self.cover {
                 cover.advance(now, &mut self.rng);
                 self.take_cover().inspect(|_| self.counters.sent_cover_loop += 1)
             } else {
                 self.main.advance(now, &mut self.rng);
                 self.expire(now);
-                self.take_fragment(now)
-                    .or_else(|| self.take_cover().inspect(|_| self.counters.sent_cover_main += 1))
+                match self.take_fragment(now) {
+                    None if self.timing.main_cover => {
+                        self.take_cover().inspect(|_| self.counters.sent_cover_main += 1)
+                    }
+                    packet => packet,
+                }
             };
             if packet.is_some() {
                 return packet;
             }
-            self.counters.no_route += 1;
+            if loop_is_due || self.timing.main_cover {
+                self.counters.no_route += 1;
+            }
         }
         None
+    }
+
+    /// When the main stream has something to do. Without cover it rests while nothing waits, and
+    /// looks now and then what is to be sent again.
+    fn main_due(&self) -> Time {
+        let due = self.main.due();
+        let waits = !self.ready.is_empty() || self.outbox.has_turns();
+        if self.timing.main_cover || waits { due } else { due.after(REST) }
     }
 
     fn expire(&mut self, now: Time) {

@@ -82,6 +82,11 @@ impl<P> Outbox<P> {
         self.flights.is_empty() || self.flights.len().saturating_add(parcels) <= self.capacity
     }
 
+    /// Whether a parcel waits for its turn.
+    pub(super) fn has_turns(&self) -> bool {
+        !self.turns.is_empty() || !self.again.is_empty()
+    }
+
     /// Parcels of a lane that wait for their first turn.
     pub(super) fn waiting(&self, lane: Lane) -> usize {
         self.lanes.get(&lane).map_or(0, VecDeque::len)
