@@ -1,9 +1,7 @@
 //! Clients with real sockets to a gateway, whose network is within the process.
 
 mod apps;
-mod exit;
 mod gateway;
-mod socks5;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
