@@ -6,5 +6,6 @@
 
 pub mod directory;
 pub mod gateway;
+pub mod ipr;
 mod kdf;
 pub mod message;
