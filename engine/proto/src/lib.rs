@@ -9,3 +9,4 @@ pub mod gateway;
 pub mod ipr;
 mod kdf;
 pub mod message;
+pub mod requester;

@@ -159,7 +159,7 @@ impl<'a> Post<'a> {
         if self.entry.is_none() {
             let (place, keys, counts) = (self.place, self.keys, Arc::clone(&self.counts));
             let (injector, arrivals) = (self.server.injector(), self.arrivals.clone());
-            let entry = entry::start(place, keys, injector, arrivals, counts)?;
+            let entry = entry::start(place, keys, injector, arrivals, counts, Vec::new())?;
             say(format_args!("clients on ws://{}", entry.address()));
             self.entry = Some(entry);
             self.server.set_final_hops(FinalHops::Deliver);
