@@ -161,7 +161,10 @@ fn upgraded_under_load(link: &str) {
     while (came.len() as u64) < packets {
         match inbox.recv_timeout(PATIENCE) {
             Ok(number) => assert!(came.insert(number), "a packet passed twice"),
-            Err(_) => panic!("{} of {packets} came out: {}", came.len(), running.stop_last(last)),
+            Err(_) => {
+                let (nodes, end) = (running.stop_last(last), end.stop());
+                panic!("{} of {packets} came out: {nodes}at the end {end:?}", came.len());
+            }
         }
     }
     accounted(&running.stop_last(last), &metrics, packets, again);
