@@ -3,3 +3,4 @@
 pub mod policy;
 pub mod requester;
 pub mod resolve;
+pub mod router;
