@@ -4,3 +4,6 @@ pub mod policy;
 pub mod requester;
 pub mod resolve;
 pub mod router;
+mod start;
+
+pub use start::{address, start};
