@@ -9,6 +9,7 @@ pub mod cli;
 pub mod demo;
 pub mod directory;
 pub mod entry;
+pub mod exit;
 pub mod fault;
 pub mod faults;
 pub mod init;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::files::words;
 
 /// Name of the file in a client's directory.
-pub(super) const FILE: &str = "phix-client.toml";
+pub const FILE: &str = "phix-client.toml";
 
 /// Fragments that a client may be told to hold at most: about 110 MB of messages.
 const QUEUE_LIMIT: usize = 1 << 16;
@@ -29,6 +29,11 @@ impl Length {
     /// A length of so many milliseconds.
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
+    }
+
+    /// A length of so many microseconds.
+    pub const fn micros(micros: u64) -> Self {
+        Self(Duration::from_micros(micros))
     }
 
     /// As the standard library has it.
@@ -95,6 +100,9 @@ pub struct Settings {
     pub topology: Option<PathBuf>,
     /// Mean time between packets of the main stream: a fragment that waits, or else loop cover.
     pub main_stream: Length,
+    /// Whether the main stream sends cover where nothing waits. Without, an observer of the link
+    /// sees when there is something to send: for services that many use at once, not for people.
+    pub main_cover: bool,
     /// Mean time between packets of the loop cover stream; 0s switches it off.
     pub loop_cover: Length,
     /// Mean delay that a packet asks of each mix.
@@ -127,6 +135,7 @@ impl Default for Settings {
             directory: None,
             topology: None,
             main_stream: Length::millis(20),
+            main_cover: true,
             loop_cover: Length::millis(200),
             hop_delay: Length::millis(15),
             ack_delay: Length::millis(15),
@@ -278,6 +287,7 @@ impl Settings {
         let quoted = |length: Length| format!("\"{length}\"");
         vec![
             ("main-stream", quoted(self.main_stream), MAIN_STREAM_HELP),
+            ("main-cover", self.main_cover.to_string(), MAIN_COVER_HELP),
             ("loop-cover", quoted(self.loop_cover), LOOP_COVER_HELP),
             ("hop-delay", quoted(self.hop_delay), "Mean delay that a packet asks of each mix."),
             ("ack-delay", quoted(self.ack_delay), "The same for acknowledgements."),
@@ -299,6 +309,9 @@ impl Settings {
 
 const MAIN_STREAM_HELP: &str = "Mean time between two packets of the main stream, which sends what \
     waits and else cover.\n# Shorter is faster and costs more; what all clients do hides best.";
+const MAIN_COVER_HELP: &str = "Whether it sends cover where nothing waits. false shows who \
+    watches the link when there is\n# something to send: for services that many use at once, \
+    not for people.";
 const LOOP_COVER_HELP: &str =
     "Mean time between two packets of cover that come on top; \"0s\" switches them off.";
 const ACK_WAIT_HELP: &str =
@@ -319,6 +332,7 @@ mod tests {
         let settings = Settings {
             directory: Some("http://127.0.0.1:8080/api \"quoted\"".into()),
             main_stream: Length(Duration::from_micros(1500)),
+            main_cover: false,
             retransmissions: Some(7),
             ..Settings::default()
         };

@@ -11,6 +11,8 @@ use super::value::{
     Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Span,
     Value,
 };
+use crate::exit::policy::{Networks, PolicySource};
+use crate::exit::resolve::Nameservers;
 use crate::roles::Roles;
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
@@ -221,6 +223,32 @@ settings! {
     /// MiB of messages that are kept for all clients together. entry.sqlite can become a quarter
     /// larger than this.
     "inbox-total" inbox_total: Count<1, 16_777_216> = "1024";
+
+    /// For the role exit: to which addresses and ports the node connects for others. "reduced" are
+    /// those of usual applications (web, reading and submitting mail, chat, source code), "open" is
+    /// everything. A URL or a path names a policy in Tor's syntax, one rule such as `accept *:443`
+    /// in each line; the first that matches decides, and what none accepts is refused. What comes
+    /// from a URL is kept in state-dir, for starts without it. A relative path starts at the
+    /// directory of the configuration file. `phix-node exit-policy check` says what is refused why.
+    "exit-policy" exit_policy: PolicySource = "reduced";
+
+    /// For the role exit: how often a policy that is in a file or at a URL is read again.
+    "exit-policy-refresh" exit_policy_refresh: Span<60, 2_592_000> = "6h";
+
+    /// For the role exit: networks that the policy may accept although they are private, local,
+    /// special or this machine's own. Whoever uses the exit can then reach the services there as
+    /// this machine does: name as little as possible. "none" keeps all of them out of reach.
+    "exit-private-targets" exit_private_targets: Or<Nothing, Networks> = "none";
+
+    /// For the role exit: a topology file by which its services find their ways in the network,
+    /// where there is no `directory`. A relative path starts at the directory of the configuration
+    /// file. With neither, the node has no services, and is a gateway for those of others.
+    "exit-topology" exit_topology: Or<Nothing, PathBuf> = "none";
+
+    /// For the role exit: the nameservers that are asked for the addresses of names. "auto" is what
+    /// /etc/resolv.conf and /etc/hosts say when the node starts; where nameservers are given here,
+    /// neither counts.
+    "exit-nameservers" exit_nameservers: Or<Auto, Nameservers> = "auto";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
