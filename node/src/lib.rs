@@ -29,6 +29,7 @@ pub mod rotation;
 pub mod run;
 pub mod server;
 pub mod settings;
+mod sources;
 pub mod top;
 pub mod topology;
 pub mod upgrade;

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::{Disagreement, Network, whole};
 use phix_proto::directory::nodes::{Nodes, Pagination, Skimmed};
-use phix_proto::directory::{self, epoch, paths};
+use phix_proto::directory::{self, Performance, epoch, paths};
 use phix_proto::message::Recipient;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -124,16 +124,31 @@ pub async fn topology(settings: &Settings) -> Result<Topology, DirectoryError> {
 pub async fn network_requesters(settings: &Settings) -> Result<Vec<Recipient>, DirectoryError> {
     match Source::new(settings)? {
         Source::File(_) => Err(DirectoryError::NoDirectory),
-        Source::Directory { url, patience } => {
-            Directory { url: &url, patience }.network_requesters().await
+        Source::Directory { url, patience, least } => {
+            Directory { url: &url, patience, least }.network_requesters().await
         }
+    }
+}
+
+/// Below what performance nodes are passed by, where there are better ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Least {
+    mix: Performance,
+    gateway: Performance,
+}
+
+impl Least {
+    fn new(settings: &Settings) -> Self {
+        let [mix, gateway] = [settings.mix_performance, settings.gateway_performance]
+            .map(|percent| Performance::of(percent.into(), 100));
+        Self { mix, gateway }
     }
 }
 
 /// Where topologies come from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
-    Directory { url: Url, patience: Duration },
+    Directory { url: Url, patience: Duration, least: Least },
     File(PathBuf),
 }
 
@@ -146,15 +161,16 @@ impl Source {
         let text = settings.directory.as_deref().unwrap_or_default();
         let url = Url::parse(text, ["http", "https"])
             .map_err(|error| DirectoryError::Url(format!("directory: {error}")))?;
-        Ok(Self::Directory { url, patience: settings.topology_timeout.duration() })
+        let (patience, least) = (settings.topology_timeout.duration(), Least::new(settings));
+        Ok(Self::Directory { url, patience, least })
     }
 
     /// The topology of now.
     pub(super) async fn fetch(&self) -> Result<Topology, DirectoryError> {
         match self {
             Self::File(path) => topology::load(path).map_err(DirectoryError::File),
-            Self::Directory { url, patience } => {
-                let directory = Directory { url, patience: *patience };
+            Self::Directory { url, patience, least } => {
+                let directory = Directory { url, patience: *patience, least: *least };
                 let mut attempt = 1;
                 loop {
                     match directory.topology().await {
@@ -174,6 +190,7 @@ impl Source {
 struct Directory<'a> {
     url: &'a Url,
     patience: Duration,
+    least: Least,
 }
 
 impl Directory<'_> {
@@ -190,7 +207,8 @@ impl Directory<'_> {
             let what = Disagreement::Epochs(info.current_absolute_epoch_id, here);
             return Err(DirectoryError::Disagreement(name(), what));
         }
-        Topology::new(form(network)).map_err(|fault| DirectoryError::Faulty(name(), fault))
+        Topology::new(form(network, self.least))
+            .map_err(|fault| DirectoryError::Faulty(name(), fault))
     }
 
     /// All pages of a list of nodes.
@@ -292,21 +310,30 @@ struct Service {
 }
 
 /// The network as packets are routed by it. Nodes that the set names and no list describes have no
-/// part in it.
-fn form(network: Network) -> Form {
+/// part in it, nor those that perform too badly, where there are better ones: a mix node that died
+/// is in the set until the epoch ends.
+fn form(network: Network, least: Least) -> Form {
     let (metadata, set, nodes) = network.into_parts();
+    let performance: BTreeMap<NodeId, Performance> =
+        nodes.values().map(|node| (node.node_id, node.performance)).collect();
     let node_details: BTreeMap<NodeId, Node> =
         nodes.into_values().filter_map(|node| Some((node.node_id, self::node(&node)?))).collect();
     let known = |ids: Vec<NodeId>| -> BTreeSet<NodeId> {
         ids.into_iter().filter(|id| node_details.contains_key(id)).collect()
     };
+    let good = |ids: Vec<NodeId>, least: Performance| {
+        let all = known(ids);
+        let good: BTreeSet<NodeId> =
+            all.iter().copied().filter(|id| performance[id] >= least).collect();
+        if good.is_empty() { all } else { good }
+    };
     let rewarded_set = RewardedSet {
         epoch_id: set.epoch_id,
-        entry_gateways: known(set.entry_gateways),
+        entry_gateways: good(set.entry_gateways, least.gateway),
         exit_gateways: known(set.exit_gateways),
-        layer1: known(set.layer1),
-        layer2: known(set.layer2),
-        layer3: known(set.layer3),
+        layer1: good(set.layer1, least.mix),
+        layer2: good(set.layer2, least.mix),
+        layer3: good(set.layer3, least.mix),
         standby: known(set.standby),
     };
     let metadata = Metadata {

@@ -10,7 +10,7 @@ use phix_proto::directory::registration::Refusal;
 pub enum Refused {
     /// For what it says.
     Form(Refusal),
-    /// A registration does not come from an address that it names.
+    /// A registration names another address than the one that it comes from.
     Source,
     /// Another node lives at the address, or has another Noise key there.
     Taken,

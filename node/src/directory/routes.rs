@@ -77,7 +77,7 @@ const ROUTES: &[(Method, &str, Kind)] = &[
 #[derive(Debug)]
 pub(super) struct Front {
     desk: Arc<Desk>,
-    /// Rung when a node is to be probed before its time.
+    /// Rung when a new node is to be probed before its time.
     bell: Arc<Notify>,
 }
 
@@ -192,8 +192,10 @@ impl Front {
                 }
             }
             _ => match self.desk.refresh(&body, now()) {
-                Ok(_) => {
-                    self.bell.notify_one();
+                Ok(node) => {
+                    if self.desk.is_new(node) {
+                        self.bell.notify_one();
+                    }
                     json(&())
                 }
                 Err(why) => refused(why),

@@ -25,6 +25,7 @@ pub mod sessions;
 mod socket;
 mod start;
 pub mod tickets;
+mod unconfirmed;
 mod unproved;
 
 use std::io;

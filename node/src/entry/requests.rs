@@ -27,7 +27,7 @@ impl Session {
     pub(crate) async fn take(&mut self, said: Said) -> Result<(), End> {
         let answer = match said {
             Said::Pong(bytes) => {
-                self.pong(&bytes);
+                self.pong(&bytes).await;
                 return Ok(());
             }
             Said::Binary(bytes) => self.forward(bytes.into()).await,

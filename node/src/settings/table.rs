@@ -299,8 +299,8 @@ settings! {
     /// For the role directory: nodes that stand by in an epoch, at most.
     "directory-standby" directory_standby: Count<0, 10_000> = "0";
 
-    /// For the role directory: whether a node must register from an address that it announces, and
-    /// not too often. Without that, anyone can announce the address of another. Set it to false
+    /// For the role directory: whether a node must register from the one address that it announces,
+    /// and not too often. Without that, anyone can announce the address of another. Set it to false
     /// only where all requests come through a server in front of the directory that sees to it.
     "directory-check-source" directory_check_source: bool = "true";
 }

@@ -35,6 +35,19 @@ fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
 }
 
 #[test]
+fn every_body_is_a_target_of_the_fuzzer() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzzed");
+    let fuzzer = include_str!("../../../fuzz/Cargo.toml");
+    let files = std::fs::read_dir(here).unwrap().map(|file| file.unwrap().file_name());
+    let mut bodies = files.filter(|file| file != "main.rs");
+    let missing = bodies.find(|file| {
+        let file = file.to_str().unwrap();
+        !fuzzer.contains(&format!("path = \"fuzz_targets/{file}\""))
+    });
+    assert_eq!(missing, None, "engine/fuzz does not have it");
+}
+
+#[test]
 fn registrations_are_refused_or_right() {
     drive(directory::registration, 3_000, 96);
 }
