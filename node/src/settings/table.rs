@@ -108,8 +108,9 @@ settings! {
     "source" source: Or<Nothing, IpAddr> = "none";
 
     /// Whether packets to and from other nodes are encrypted once more on their way (Noise).
-    /// "allow-plain" does so with every node whose key is in `noise-peers`, and speaks plainly with
-    /// everybody else, as stock Nym nodes do; "required" has nothing to do with anybody else, so
+    /// "allow-plain" does so towards every node whose key is in `noise-peers` or the directory,
+    /// speaks plainly to everybody else, as stock Nym nodes do, and takes what comes in either way;
+    /// "required" has nothing to do with anybody whose key is not known or who speaks plainly, so
     /// that clients that send to this node must be in that file, too; "off" encrypts nothing.
     "noise" noise: NoiseUse = "allow-plain";
 
@@ -159,7 +160,8 @@ settings! {
 
     /// Packets that are decrypted together at most; a node that is not busy never waits for a
     /// batch to fill. What is due waits for the batch that runs, so that more packets in a batch
-    /// gain a few per cent of time and make delays less exact. "auto" is 16.
+    /// gain a few per cent of time and make delays less exact. "auto" is four vectors of the
+    /// kernels: 32 with AVX-512, 16 with AVX2, otherwise 4.
     "batch" batch: Or<Auto, Count<1, 64>> = "auto";
 
     /// Frame version that the node sends; it reads both. "current" is what present Nym nodes
@@ -237,6 +239,11 @@ settings! {
     /// special or this machine's own. Whoever uses the exit can then reach the services there as
     /// this machine does: name as little as possible. "none" keeps all of them out of reach.
     "exit-private-targets" exit_private_targets: Or<Nothing, Networks> = "none";
+
+    /// For the role exit: a topology file by which its services find their ways in the network,
+    /// where there is no `directory`. A relative path starts at the directory of the configuration
+    /// file. With neither, the node has no services, and is a gateway for those of others.
+    "exit-topology" exit_topology: Or<Nothing, PathBuf> = "none";
 
     /// For the role exit: the nameservers that are asked for the addresses of names. "auto" is what
     /// /etc/resolv.conf and /etc/hosts say when the node starts; where nameservers are given here,
