@@ -56,7 +56,7 @@ impl End {
             noise: phix_io::noise::Noise::default(),
             drain: Duration::ZERO,
             shard: Config {
-                // Whatever comes at once, while nobody takes the messages: what finds no room is lost.
+                // What comes at once while nobody takes the messages: without room it is lost.
                 capacity: [64, 4096, 64, 64, 64],
                 batch: 8,
                 frames: FrameVersion::Current,
