@@ -9,7 +9,8 @@ use phix_proto::directory::nodes::{Role, SemiSkimmed};
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;\
 color:#1b1f23;background:#fff}h1{font-size:1.4rem}table{border-collapse:collapse;width:100%}\
-code{overflow-wrap:anywhere}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #d8dee4}\
+code{overflow-wrap:anywhere}\
+th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #d8dee4}\
 td.n,th.n{text-align:right}code{font-size:.85em}dl{display:grid;\
 grid-template-columns:max-content 1fr;gap:.2rem 1.2rem}dd{margin:0}\
 @media(prefers-color-scheme:dark){body{color:#d6dce3;background:#14181d}\
