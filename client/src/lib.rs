@@ -5,8 +5,8 @@
 //! [`probe`]s says what became of them, with [`stats`] and a [`plot`] to set it beside theory.
 //! [`load`] builds packets in advance for a [`schedule`]; [`tester`] offers packets to nodes as
 //! fast as sockets allow and accounts for each; [`keyfile`] keeps private keys, [`files`] opens
-//! what people name, [`message`] shows what arrived, [`progress`] what goes on, and [`cli`] is the
-//! program.
+//! what people name, [`message`] shows what arrived, [`progress`] what goes on, [`socks5`] takes
+//! applications into the mixnet, and [`cli`] is the program.
 
 pub mod cli;
 pub mod files;
@@ -20,6 +20,7 @@ pub mod probe;
 pub mod progress;
 pub mod schedule;
 pub mod sender;
+pub mod socks5;
 pub mod stats;
 pub mod tally;
 pub mod tester;

@@ -10,6 +10,7 @@ use phix_engine::egress::NextHops;
 
 use crate::cli::say;
 use crate::entry;
+use crate::exit::policy;
 use crate::fault::Fault;
 use crate::keys;
 use crate::machine::{self, readable};
@@ -20,7 +21,7 @@ use crate::place::{self, Place};
 use crate::replay_store;
 use crate::rotation;
 use crate::server;
-use crate::settings::{Effective, Settings};
+use crate::settings::{Effective, Role, Settings};
 
 const TEACH: &str = "\
 Reads what `run` would read and tries what it would need: every setting from every source, the key
@@ -60,6 +61,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         noise::check(&place, &keys),
         next_hops(&place),
         entry(&place),
+        exit_policy(&place),
         metrics(settings.metrics.get()),
         memory(&place),
         disk(&place),
@@ -150,6 +152,14 @@ fn entry(place: &Place) -> Result<String, Fault> {
     entry::listen(address)?;
     let bandwidth = if place.settings.free_bandwidth { "for nothing" } else { "none to be had" };
     Ok(format!("entry         {address} is free; bandwidth {bandwidth}"))
+}
+
+/// Whether it is known what the exit connects to, where there is one.
+fn exit_policy(place: &Place) -> Result<String, Fault> {
+    if !place.settings.roles.has(Role::Exit) {
+        return Ok("exit policy   not needed: the node is no exit".into());
+    }
+    Ok(format!("exit policy   {}", policy::Keeper::of(place).describe()?))
 }
 
 /// Whether metrics could be shown on `address`, where one is set.

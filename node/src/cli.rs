@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 
+use crate::exit::policy;
 use crate::fault::{DONE, Fault, REFUSED};
 use crate::settings::nearest;
 use crate::{check, demo, init, localnet, mix_demo, noise, run, top, topology, upgrade};
@@ -28,6 +29,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "check-config", build: check::command, run: check::run },
     Entry { name: "run", build: run::command, run: run::run },
     Entry { name: "upgrade", build: upgrade::command, run: upgrade::run },
+    Entry { name: "exit-policy", build: policy::check::command, run: policy::check::run },
     Entry { name: "top", build: top::command, run: top::run },
     Entry { name: "noise-key", build: noise::command, run: noise::run },
     Entry { name: "topology", build: topology::command, run: topology::run },
@@ -53,7 +55,7 @@ Three ways to use it:
   `phix-node localnet` keep one up on this machine:
     phix-node topology --layer1 a --layer2 b --layer3 c --gateway g --out topology.json
 
-Exit codes: 0 done, 1 the node broke while it ran, 2 refused: the sentence on standard error says
+Exit codes: 0 done, 1 the node broke while it ran or the answer is no, 2 refused: the sentence on standard error says
 what to put right.";
 
 /// The program's command line, whole.

@@ -6,6 +6,8 @@ use std::fmt;
 pub const DONE: u8 = 0;
 /// Exit code of a node that broke while it ran.
 pub const BROKEN: u8 = 1;
+/// Exit code of a question whose answer is no.
+pub const NO: u8 = 1;
 /// Exit code of a command that was refused because something has to be put right first.
 pub const REFUSED: u8 = 2;
 
@@ -25,6 +27,11 @@ impl Fault {
     /// A failure of the running node itself.
     pub fn broken(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), code: BROKEN }
+    }
+
+    /// The answer to a question of the operator.
+    pub fn no(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), code: NO }
     }
 
     /// The exit code that goes with it.

@@ -60,6 +60,17 @@ impl Place {
         Ok(Self { config, settings, effective })
     }
 
+    /// No place of any node: the defaults and the environment.
+    ///
+    /// # Errors
+    /// If a setting in the environment is wrong.
+    pub fn new() -> Result<Self, Fault> {
+        let environment = env::vars_os().collect();
+        let sources = Sources { file: None, environment, flags: Vec::new() };
+        let (settings, effective) = resolve(&sources)?;
+        Ok(Self { config: PathBuf::new(), settings, effective })
+    }
+
     /// The directory of the key files.
     pub fn keys_dir(&self) -> PathBuf {
         self.resolve(&self.settings.keys_dir)
@@ -75,6 +86,11 @@ impl Place {
         let base = self.config.parent().unwrap_or_else(|| Path::new(""));
         base.join(path)
     }
+}
+
+/// Whether arguments or environment say which node is meant.
+pub fn is_given(matches: &ArgMatches) -> bool {
+    config_path(matches).is_ok()
 }
 
 /// Environment and flags, over `file`.

@@ -15,11 +15,12 @@ use crate::fault::Fault;
 use crate::machine;
 use crate::settings::{Crypto, Frames, Settings, alternatives};
 
-/// Packets per batch where the settings leave it open: two vectors of the widest kernels. More gain
-/// a few per cent, and the wheel waits for as long as a batch takes.
-pub(crate) const BATCH: usize = 16;
-
-const _: () = assert!(BATCH <= BATCH_MAX);
+/// Packets per batch where the settings leave it open: four vectors of the kernels. More gain a few
+/// per cent, and the wheel waits for as long as a batch takes, which is about the same time in each
+/// tier: the wider a vector, the less a packet in it costs.
+pub(crate) fn batch(kernels: &Kernels) -> usize {
+    (4 * kernels.x25519_lanes).min(BATCH_MAX)
+}
 
 /// The crypto kernels that are asked for.
 ///
@@ -114,7 +115,7 @@ fn shard(settings: &Settings) -> Result<shard::Config, Fault> {
     let kernels = kernels(settings.crypto)?;
     Ok(shard::Config {
         capacity: machine::capacity(settings),
-        batch: settings.batch.get().map_or(BATCH, |count| count.size()),
+        batch: settings.batch.get().map_or_else(|| batch(&kernels), |count| count.size()),
         frames: match settings.frames {
             Frames::Current => FrameVersion::Current,
             Frames::Legacy => FrameVersion::Legacy,

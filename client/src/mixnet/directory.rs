@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,8 +15,10 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::{Disagreement, Network, whole};
-use phix_proto::directory::nodes::{Nodes, Skimmed};
-use phix_proto::directory::{self, epoch, paths};
+use phix_proto::directory::nodes::{Nodes, Pagination, Skimmed};
+use phix_proto::directory::{self, Performance, epoch, paths, registration};
+use phix_proto::message::Recipient;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -59,6 +62,8 @@ pub enum DirectoryError {
     Faulty(String, Fault),
     /// The topology file cannot be used.
     File(TopologyError),
+    /// There is no directory, but a topology file, which says nothing about services.
+    NoDirectory,
 }
 
 impl fmt::Display for DirectoryError {
@@ -94,6 +99,9 @@ impl fmt::Display for DirectoryError {
                 write!(f, "the network of {url} cannot be used now: {fault}; try again later")
             }
             Self::File(error) => error.fmt(f),
+            Self::NoDirectory => f.write_str(
+                "a topology file does not say which exits there are; name one by --exit",
+            ),
         }
     }
 }
@@ -108,10 +116,39 @@ pub async fn topology(settings: &Settings) -> Result<Topology, DirectoryError> {
     Source::new(settings)?.fetch().await
 }
 
+/// The addresses of network requesters, services that connect to the internet, that the directory
+/// of these settings knows.
+///
+/// # Errors
+/// If there is no directory, or it does not say.
+pub async fn network_requesters(settings: &Settings) -> Result<Vec<Recipient>, DirectoryError> {
+    match Source::new(settings)? {
+        Source::File(_) => Err(DirectoryError::NoDirectory),
+        Source::Directory { url, patience, least } => {
+            Directory { url: &url, patience, least }.network_requesters().await
+        }
+    }
+}
+
+/// Below what performance nodes are passed by, where there are better ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Least {
+    mix: Performance,
+    gateway: Performance,
+}
+
+impl Least {
+    fn new(settings: &Settings) -> Self {
+        let [mix, gateway] = [settings.mix_performance, settings.gateway_performance]
+            .map(|percent| Performance::of(percent.into(), 100));
+        Self { mix, gateway }
+    }
+}
+
 /// Where topologies come from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
-    Directory { url: Url, patience: Duration },
+    Directory { url: Url, patience: Duration, least: Least },
     File(PathBuf),
 }
 
@@ -124,15 +161,16 @@ impl Source {
         let text = settings.directory.as_deref().unwrap_or_default();
         let url = Url::parse(text, ["http", "https"])
             .map_err(|error| DirectoryError::Url(format!("directory: {error}")))?;
-        Ok(Self::Directory { url, patience: settings.topology_timeout.duration() })
+        let (patience, least) = (settings.topology_timeout.duration(), Least::new(settings));
+        Ok(Self::Directory { url, patience, least })
     }
 
     /// The topology of now.
     pub(super) async fn fetch(&self) -> Result<Topology, DirectoryError> {
         match self {
             Self::File(path) => topology::load(path).map_err(DirectoryError::File),
-            Self::Directory { url, patience } => {
-                let directory = Directory { url, patience: *patience };
+            Self::Directory { url, patience, least } => {
+                let directory = Directory { url, patience: *patience, least: *least };
                 let mut attempt = 1;
                 loop {
                     match directory.topology().await {
@@ -152,6 +190,7 @@ impl Source {
 struct Directory<'a> {
     url: &'a Url,
     patience: Duration,
+    least: Least,
 }
 
 impl Directory<'_> {
@@ -168,7 +207,8 @@ impl Directory<'_> {
             let what = Disagreement::Epochs(info.current_absolute_epoch_id, here);
             return Err(DirectoryError::Disagreement(name(), what));
         }
-        Topology::new(form(network)).map_err(|fault| DirectoryError::Faulty(name(), fault))
+        Topology::new(form(network, self.least))
+            .map_err(|fault| DirectoryError::Faulty(name(), fault))
     }
 
     /// All pages of a list of nodes.
@@ -185,6 +225,38 @@ impl Directory<'_> {
             }
         }
         whole(pages).map_err(|what| DirectoryError::Disagreement(self.url.authority(), what))
+    }
+
+    /// A directory of Phix tells what nodes have signed, others tell what they have asked nodes.
+    async fn network_requesters(&self) -> Result<Vec<Recipient>, DirectoryError> {
+        match self.get::<Signed>(paths::REGISTER).await {
+            Ok(Signed { nodes }) => {
+                let alive = nodes.into_iter().filter(|node| node.alive);
+                let addresses =
+                    alive.filter_map(|node| node.description.services.network_requester);
+                Ok(addresses.filter_map(|address| address.parse().ok()).collect())
+            }
+            Err(DirectoryError::Status(_, StatusCode::NOT_FOUND)) => self.described().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn described(&self) -> Result<Vec<Recipient>, DirectoryError> {
+        let (mut addresses, mut came) = (Vec::new(), 0);
+        for page in 0..PAGES_MAX {
+            let next: Described = self.get(&format!("{}?page={page}", paths::DESCRIBED)).await?;
+            came += next.data.len() as u64;
+            let done = next.data.is_empty() || came >= next.pagination.total;
+            let requesters = next.data.into_iter().filter_map(|node| node.description.requester);
+            // One node with a bad address must not keep others from being used.
+            addresses.extend(
+                requesters.filter_map(|service| Recipient::from_str(&service.address).ok()),
+            );
+            if done {
+                break;
+            }
+        }
+        Ok(addresses)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DirectoryError> {
@@ -228,22 +300,66 @@ impl Directory<'_> {
     }
 }
 
+/// What matters here of what nodes have signed.
+#[derive(Deserialize)]
+struct Signed {
+    nodes: Vec<SignedNode>,
+}
+
+#[derive(Deserialize)]
+struct SignedNode {
+    alive: bool,
+    description: registration::Description,
+}
+
+/// What matters here of what a directory has heard from nodes about themselves.
+#[derive(Deserialize)]
+struct Described {
+    pagination: Pagination,
+    data: Vec<DescribedNode>,
+}
+
+#[derive(Deserialize)]
+struct DescribedNode {
+    description: Description,
+}
+
+#[derive(Deserialize)]
+struct Description {
+    #[serde(default, rename = "network_requester")]
+    requester: Option<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    address: String,
+}
+
 /// The network as packets are routed by it. Nodes that the set names and no list describes have no
-/// part in it.
-fn form(network: Network) -> Form {
+/// part in it, nor those that perform too badly, where there are better ones: a mix node that died
+/// is in the set until the epoch ends.
+fn form(network: Network, least: Least) -> Form {
     let (metadata, set, nodes) = network.into_parts();
+    let performance: BTreeMap<NodeId, Performance> =
+        nodes.values().map(|node| (node.node_id, node.performance)).collect();
     let node_details: BTreeMap<NodeId, Node> =
         nodes.into_values().filter_map(|node| Some((node.node_id, self::node(&node)?))).collect();
     let known = |ids: Vec<NodeId>| -> BTreeSet<NodeId> {
         ids.into_iter().filter(|id| node_details.contains_key(id)).collect()
     };
+    let good = |ids: Vec<NodeId>, least: Performance| {
+        let all = known(ids);
+        let good: BTreeSet<NodeId> =
+            all.iter().copied().filter(|id| performance[id] >= least).collect();
+        if good.is_empty() { all } else { good }
+    };
     let rewarded_set = RewardedSet {
         epoch_id: set.epoch_id,
-        entry_gateways: known(set.entry_gateways),
+        entry_gateways: good(set.entry_gateways, least.gateway),
         exit_gateways: known(set.exit_gateways),
-        layer1: known(set.layer1),
-        layer2: known(set.layer2),
-        layer3: known(set.layer3),
+        layer1: good(set.layer1, least.mix),
+        layer2: good(set.layer2, least.mix),
+        layer3: good(set.layer3, least.mix),
         standby: known(set.standby),
     };
     let metadata = Metadata {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::files::words;
 
 /// Name of the file in a client's directory.
-pub(super) const FILE: &str = "phix-client.toml";
+pub const FILE: &str = "phix-client.toml";
 
 /// Fragments that a client may be told to hold at most: about 110 MB of messages.
 const QUEUE_LIMIT: usize = 1 << 16;
@@ -29,6 +29,11 @@ impl Length {
     /// A length of so many milliseconds.
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
+    }
+
+    /// A length of so many microseconds.
+    pub const fn micros(micros: u64) -> Self {
+        Self(Duration::from_micros(micros))
     }
 
     /// As the standard library has it.
@@ -95,6 +100,9 @@ pub struct Settings {
     pub topology: Option<PathBuf>,
     /// Mean time between packets of the main stream: a fragment that waits, or else loop cover.
     pub main_stream: Length,
+    /// Whether the main stream sends cover where nothing waits. Without, an observer of the link
+    /// sees when there is something to send: for services that many use at once, not for people.
+    pub main_cover: bool,
     /// Mean time between packets of the loop cover stream; 0s switches it off.
     pub loop_cover: Length,
     /// Mean delay that a packet asks of each mix.
@@ -111,6 +119,10 @@ pub struct Settings {
     pub queue: usize,
     /// Reply SURBs that go with each message to which an answer is wanted.
     pub reply_surbs: u32,
+    /// Performance in per cent below which mix nodes are passed by, in a layer that has better ones.
+    pub mix_performance: u8,
+    /// The same for the gateway that is drawn for a new client.
+    pub gateway_performance: u8,
     /// How often the topology is fetched.
     pub topology_refresh: Length,
     /// How long an answer of the directory may take.
@@ -127,6 +139,7 @@ impl Default for Settings {
             directory: None,
             topology: None,
             main_stream: Length::millis(20),
+            main_cover: true,
             loop_cover: Length::millis(200),
             hop_delay: Length::millis(15),
             ack_delay: Length::millis(15),
@@ -135,6 +148,8 @@ impl Default for Settings {
             retransmissions: None,
             queue: 8192,
             reply_surbs: 10,
+            mix_performance: 50,
+            gateway_performance: 50,
             topology_refresh: Length::millis(300_000),
             topology_timeout: Length::millis(5000),
             gateway_timeout: Length::millis(10_000),
@@ -234,6 +249,9 @@ impl Settings {
         if self.reply_surbs > REPLY_SURBS_MAX {
             return refuse("reply-surbs is more than 100");
         }
+        if self.mix_performance > 100 || self.gateway_performance > 100 {
+            return refuse("mix-performance and gateway-performance are per cent, 100 at most");
+        }
         match (&self.directory, &self.topology) {
             (Some(_), Some(_)) => refuse("both directory and topology are set; leave one out"),
             (None, None) => refuse("neither directory nor topology is set; set one of them"),
@@ -278,6 +296,7 @@ impl Settings {
         let quoted = |length: Length| format!("\"{length}\"");
         vec![
             ("main-stream", quoted(self.main_stream), MAIN_STREAM_HELP),
+            ("main-cover", self.main_cover.to_string(), MAIN_COVER_HELP),
             ("loop-cover", quoted(self.loop_cover), LOOP_COVER_HELP),
             ("hop-delay", quoted(self.hop_delay), "Mean delay that a packet asks of each mix."),
             ("ack-delay", quoted(self.ack_delay), "The same for acknowledgements."),
@@ -285,6 +304,8 @@ impl Settings {
             ("ack-wait-extra", quoted(self.ack_wait_extra), "And so much longer."),
             ("queue", self.queue.to_string(), QUEUE_HELP),
             ("reply-surbs", self.reply_surbs.to_string(), REPLY_SURBS_HELP),
+            ("mix-performance", self.mix_performance.to_string(), MIX_PERFORMANCE_HELP),
+            ("gateway-performance", self.gateway_performance.to_string(), GATEWAY_PERFORMANCE_HELP),
             (
                 "topology-refresh",
                 quoted(self.topology_refresh),
@@ -299,6 +320,9 @@ impl Settings {
 
 const MAIN_STREAM_HELP: &str = "Mean time between two packets of the main stream, which sends what \
     waits and else cover.\n# Shorter is faster and costs more; what all clients do hides best.";
+const MAIN_COVER_HELP: &str = "Whether it sends cover where nothing waits. false shows who \
+    watches the link when there is\n# something to send: for services that many use at once, \
+    not for people.";
 const LOOP_COVER_HELP: &str =
     "Mean time between two packets of cover that come on top; \"0s\" switches them off.";
 const ACK_WAIT_HELP: &str =
@@ -306,6 +330,9 @@ const ACK_WAIT_HELP: &str =
 const QUEUE_HELP: &str =
     "Fragments (1.6 kB each) that wait or are under way at most; beyond that, senders wait.";
 const REPLY_SURBS_HELP: &str = "Reply SURBs that go with each message that wants an answer.";
+const MIX_PERFORMANCE_HELP: &str = "Mix nodes of which the directory measured less (per cent) are \
+    passed by, in a layer that has\n# better ones.";
+const GATEWAY_PERFORMANCE_HELP: &str = "The same for the gateway that is drawn for a new client.";
 const TOPOLOGY_TIMEOUT_HELP: &str = "How long an answer of the directory may take.";
 const GATEWAY_TIMEOUT_HELP: &str = "How long the gateway may take to connect and to answer.";
 const RECONNECT_HELP: &str = "Longest pause between two attempts to reach the gateway.";
@@ -319,7 +346,10 @@ mod tests {
         let settings = Settings {
             directory: Some("http://127.0.0.1:8080/api \"quoted\"".into()),
             main_stream: Length(Duration::from_micros(1500)),
+            main_cover: false,
             retransmissions: Some(7),
+            mix_performance: 0,
+            gateway_performance: 100,
             ..Settings::default()
         };
         assert_eq!(toml::from_str::<Settings>(&settings.template()).unwrap(), settings);
@@ -358,6 +388,7 @@ mod tests {
         said(Settings { main_stream: Length::millis(0), ..good.clone() }, "main-stream is 0s");
         said(Settings { ack_wait_factor: f64::NAN, ..good.clone() }, "ack-wait-factor");
         said(Settings { queue: 0, ..good.clone() }, "queue");
+        said(Settings { mix_performance: 101, ..good.clone() }, "mix-performance");
         said(Settings { reply_surbs: 101, ..good }, "reply-surbs");
     }
 

@@ -230,6 +230,28 @@ pub fn address(dir: &Path) -> Result<Option<Recipient>, StoreError> {
     address.map(Some).map_err(|_| StoreError::Corrupt(dir.join(GATEWAY)))
 }
 
+/// The address that the client in `dir` has, or will have, at this gateway.
+///
+/// # Errors
+/// If there is no client, its files cannot be used, or the gateway's identity is no key.
+pub fn address_at(dir: &Path, gateway: [u8; 32]) -> Result<Recipient, StoreError> {
+    let keys = keys(dir, &mut super::core::os_rng())?;
+    keys.recipient(gateway).map_err(|_| StoreError::Corrupt(dir.join(GATEWAY)))
+}
+
+/// Forgets the registration of the client in `dir`, so that it registers anew: its gateway has
+/// forgotten it.
+///
+/// # Errors
+/// If the file cannot be removed.
+pub fn forget_registration(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(GATEWAY);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// The registration of the client in `dir`, whoever uses it now.
 pub(super) fn registration(dir: &Path) -> Result<Option<Registration>, StoreError> {
     let path = dir.join(GATEWAY);

@@ -30,7 +30,7 @@ pub struct Speech {
 impl Speech {
     /// The other end of a connection that the node makes.
     pub(super) fn answer(&self) -> Box<Greeting> {
-        Box::new(Greeting::respond(&self.key, self.pattern, self.node))
+        Box::new(Greeting::respond(&self.key, self.pattern, Some(self.node)))
     }
 }
 

@@ -9,7 +9,9 @@ use phix_engine::wire::geometry::PacketSize;
 
 use crate::allowance::Allowance;
 use crate::handed::{Unfinished, UnfinishedNoise};
-use crate::noise::{Begin, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError};
+use crate::noise::{
+    Answer, Begin, Either, Gathering, Greeting, Heard, Message, Noise, Reader, RecordError,
+};
 use crate::patience::{Patience, Progress};
 use crate::sources::Pass;
 
@@ -58,6 +60,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 enum Hearing {
     Plain,
+    /// Nothing yet; its first byte tells.
+    Either(Box<Either>),
     /// A handshake comes first.
     Greeting(Box<Greeting>),
     /// Frames come in records.
@@ -113,7 +117,20 @@ impl Stream {
     pub(crate) fn readable(&self, room: usize) -> usize {
         match &self.hearing {
             Hearing::Noise(reader) => reader.allowance(readable(room)),
-            Hearing::Plain | Hearing::Greeting(_) => readable(room),
+            Hearing::Plain | Hearing::Either(_) | Hearing::Greeting(_) => readable(room),
+        }
+    }
+
+    /// Decides how the connection begins, with its first byte.
+    fn choose(&mut self, bytes: &[u8], now: Time) {
+        if let (Hearing::Either(either), Some(&first)) = (&self.hearing, bytes.first()) {
+            self.hearing = match either.told_by(first) {
+                None => Hearing::Plain,
+                Some(greeting) => {
+                    self.progress = Progress::greeting(now);
+                    Hearing::Greeting(greeting)
+                }
+            };
         }
     }
 
@@ -144,9 +161,12 @@ impl Streams {
 
     /// The stream of a new connection; nothing if it is to be closed at once.
     pub(crate) fn open(&mut self, pass: Pass, noise: &Noise, now: Time) -> Option<Stream> {
-        let (hearing, progress) = match noise.accepted(Some(pass.address())) {
+        let (hearing, progress) = match noise.accepted(pass.address()) {
             Begin::Plain => (Hearing::Plain, Progress::new(now)),
-            Begin::Noise(greeting) => (Hearing::Greeting(greeting), Progress::greeting(now)),
+            Begin::Noise(Answer::Either(either)) => (Hearing::Either(either), Progress::new(now)),
+            Begin::Noise(Answer::Greeting(greeting)) => {
+                (Hearing::Greeting(greeting), Progress::greeting(now))
+            }
             Begin::Refused => return None,
         };
         self.patience.watch(&progress);
@@ -166,6 +186,7 @@ impl Streams {
     ) -> Result<usize, End> {
         let received = intake.counters.received;
         self.held -= stream.held();
+        stream.choose(bytes, now);
         let used = self.feed(stream, bytes, intake);
         self.held += stream.held();
         let holds = stream.holds();
@@ -187,7 +208,7 @@ impl Streams {
         let Stream { assembler, hearing, .. } = stream;
         let used = match hearing {
             Hearing::Plain => assembler.push(bytes, intake).map_err(|_| End::Malformed),
-            Hearing::Greeting(_) => Ok(0),
+            Hearing::Either(_) | Hearing::Greeting(_) => Ok(0),
             Hearing::Noise(reader) => {
                 let take = |text: &[u8]| assembler.push(text, intake);
                 reader.push(bytes, &mut self.gathering, take).map_err(|error| match error {
@@ -207,7 +228,7 @@ impl Streams {
         self.held -= stream.held();
         stream.assembler.finish(intake.pool);
         let noise = match &mut stream.hearing {
-            Hearing::Plain | Hearing::Greeting(_) => None,
+            Hearing::Plain | Hearing::Either(_) | Hearing::Greeting(_) => None,
             Hearing::Noise(reader) => {
                 let begun = reader.begun();
                 reader.finish(&mut self.gathering);
@@ -217,22 +238,38 @@ impl Streams {
         Unfinished { frame, noise }
     }
 
-    /// The stream of a connection that someone else has begun.
+    /// The stream of a connection that someone else has begun, or that has not begun. Where plain
+    /// peers are refused now and were not before, it goes on only if it is in Noise or can begin
+    /// with a handshake.
     pub(crate) fn adopt(
         &mut self,
         pass: Pass,
         unfinished: Unfinished,
+        noise: &Noise,
         intake: &mut Intake<'_>,
         now: Time,
     ) -> Result<Stream, End> {
-        let Unfinished { frame, noise } = unfinished;
-        let (hearing, mut record) = match noise {
-            None => (Hearing::Plain, Vec::new()),
-            Some(UnfinishedNoise { key, record }) => {
+        let Unfinished { frame, noise: begun } = unfinished;
+        let mut progress = Progress::new(now);
+        let (hearing, mut record) = match (begun, noise.accepted(pass.address())) {
+            (Some(UnfinishedNoise { key, record }), _) => {
                 (Hearing::Noise(Box::new(Reader::resume(key))), record)
             }
+            // Where a frame ends, the next byte tells as well as the first.
+            (None, Begin::Noise(Answer::Either(either))) if frame.is_empty() => {
+                (Hearing::Either(either), Vec::new())
+            }
+            (None, Begin::Noise(Answer::Greeting(greeting))) if frame.is_empty() => {
+                progress = Progress::greeting(now);
+                (Hearing::Greeting(greeting), Vec::new())
+            }
+            (None, Begin::Plain | Begin::Noise(Answer::Either(_))) => (Hearing::Plain, Vec::new()),
+            (None, Begin::Refused | Begin::Noise(Answer::Greeting(_))) => {
+                intake.counters.plain_refused += 1;
+                return Err(End::Ungreeted);
+            }
         };
-        let (assembler, progress) = (Assembler::default(), Progress::new(now));
+        let assembler = Assembler::default();
         let allowance = Allowance::new(pass.rate(), now);
         let mut stream = Stream { assembler, progress, hearing, reply: None, pass, allowance };
         let begun = stream.assembler.push(&frame, intake).map_err(|_| End::Malformed);
@@ -252,7 +289,7 @@ impl Streams {
         let mut inside = stream.assembler.finish(intake.pool);
         let mut greeting = false;
         match &mut stream.hearing {
-            Hearing::Plain => {}
+            Hearing::Plain | Hearing::Either(_) => {}
             Hearing::Greeting(_) => greeting = true,
             Hearing::Noise(reader) => {
                 inside |= reader.is_inside();

@@ -30,7 +30,7 @@ pub struct Rules {
     pub epochs: Epochs,
     /// Places in the set.
     pub sizes: Sizes,
-    /// Whether a registration must come from an address that it names.
+    /// Whether a registration must come from the one address that it names.
     pub check_source: bool,
     /// Where probes come back to.
     pub probes: SocketAddr,
@@ -179,9 +179,11 @@ impl Desk {
         let signed: SignedDescription =
             serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
         signed.verify(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))?;
+        // Whoever named others' addresses beside its own would keep them out, and have their peers
+        // speak Noise to them with its key.
         let mut named = signed.description.addresses.iter();
         if self.rules.check_source
-            && !named.any(|address| address.to_canonical() == source.to_canonical())
+            && !named.all(|address| address.to_canonical() == source.to_canonical())
         {
             return Err(Refused::Source);
         }
@@ -202,6 +204,13 @@ impl Desk {
                 self.inner().book.number(&request.node_identity).ok_or(Refused::Unknown)
             });
         known.inspect_err(|why| self.counts.refused(*why))
+    }
+
+    /// Whether a node was not probed yet since it came. The others wait for the next round: whoever
+    /// could call for one would have the whole network probed at will, and its own bad rounds
+    /// forgotten.
+    pub fn is_new(&self, node: NodeId) -> bool {
+        self.inner().book.nodes().get(&node).is_some_and(|known| known.window.is_empty())
     }
 
     /// Whom to probe with keys of the rotation of `now`, which is given beside.

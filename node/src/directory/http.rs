@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::routes::Front;
+use crate::sources;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const BINCODE: &str = "application/bincode";
@@ -85,6 +86,7 @@ struct Seat {
 
 impl Sources {
     fn seat(self: &Arc<Self>, source: IpAddr, place: OwnedSemaphorePermit) -> Option<Seat> {
+        let source = sources::source(source);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = all.entry(source).or_default();
         if *count == PER_SOURCE {
@@ -104,5 +106,27 @@ impl Drop for Seat {
                 all.remove(&self.source);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscriber_cannot_take_all_places() {
+        let (places, sources) =
+            (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Sources::default()));
+        let seat = |ip: &str| {
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            sources.seat(ip.parse().unwrap(), place)
+        };
+        let taken: Vec<_> =
+            (0..PER_SOURCE).map(|number| seat(&format!("2001:db8::{number:x}")).unwrap()).collect();
+        assert!(seat("2001:db8::ffff").is_none() && seat("2001:db8:0:1::1").is_some());
+        assert_eq!(places.available_permits(), CONNECTIONS_MAX - PER_SOURCE, "who is refused");
+        drop(taken);
+        assert!(seat("2001:db8::ffff").is_some());
+        assert!(sources.0.lock().unwrap().is_empty());
     }
 }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::sources;
+
 /// Registrations of one source in a minute: enough for nodes that share an address.
 const PER_MINUTE: u32 = 120;
 /// Sources that are counted at a time; with more, all may go on until the minute is over.
@@ -23,7 +25,7 @@ impl Hurry {
             *minute = now.as_secs() / 60;
             sources.clear();
         }
-        let source = source.to_canonical();
+        let source = sources::source(source);
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
             return true;
         }
@@ -46,5 +48,8 @@ mod tests {
         assert_eq!(allowed, PER_MINUTE as usize);
         assert!(hurry.allows(other, at(601)) && !hurry.allows(one, at(659)));
         assert!(hurry.allows(one, at(660)));
+        let subscriber = |number: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | number).into());
+        let allowed = (0..200).filter(|&it| hurry.allows(subscriber(it), at(720))).count();
+        assert_eq!(allowed, PER_MINUTE as usize, "whichever of its addresses it uses");
     }
 }

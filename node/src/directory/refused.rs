@@ -10,7 +10,7 @@ use phix_proto::directory::registration::Refusal;
 pub enum Refused {
     /// For what it says.
     Form(Refusal),
-    /// A registration does not come from an address that it names.
+    /// A registration names another address than the one that it comes from.
     Source,
     /// Another node lives at the address, or has another Noise key there.
     Taken,
@@ -67,8 +67,8 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Self::Form(refusal) => return refusal.fmt(f),
             Self::Source => {
-                "it does not come from an address that it names: connect from the address that \
-                 the node announces"
+                "it does not come from an address that it names: set --source to one that the \
+                 node announces"
             }
             Self::Taken => {
                 "another node that is alive has this address, or this IP address with another \

@@ -66,6 +66,7 @@ const ROUTES: &[(Method, &str, Kind)] = &[
     (Method::GET, paths::SKIMMED_EXIT_GATEWAYS, Kind::List),
     (Method::GET, paths::SEMI_SKIMMED, Kind::List),
     (Method::GET, paths::SEMI_SKIMMED_V3, Kind::List),
+    (Method::GET, paths::DESCRIBED, Kind::Fixed),
     (Method::GET, paths::REGISTER, Kind::Fixed),
     (Method::POST, paths::REGISTER, Kind::Register),
     (Method::POST, paths::BY_ADDRESSES, Kind::ByAddresses),
@@ -76,7 +77,7 @@ const ROUTES: &[(Method, &str, Kind)] = &[
 #[derive(Debug)]
 pub(super) struct Front {
     desk: Arc<Desk>,
-    /// Rung when a node is to be probed before its time.
+    /// Rung when a new node is to be probed before its time.
     bell: Arc<Notify>,
 }
 
@@ -191,8 +192,10 @@ impl Front {
                 }
             }
             _ => match self.desk.refresh(&body, now()) {
-                Ok(_) => {
-                    self.bell.notify_one();
+                Ok(node) => {
+                    if self.desk.is_new(node) {
+                        self.bell.notify_one();
+                    }
                     json(&())
                 }
                 Err(why) => refused(why),

@@ -18,6 +18,9 @@ use crate::fault::Fault;
 const FILE: &str = "directory.sqlite";
 /// The version of the tables below.
 const VERSION: i64 = 1;
+/// Nodes that are forgotten whose numbers are still known: identities cost nothing, and whoever
+/// makes one after the other is not to fill the disk.
+pub const FORGOTTEN_MAX: u32 = 1_000;
 /// Sets that are kept, of the last epochs.
 const EPOCHS_KEPT: u32 = 100;
 /// How long to wait for another program that looks into the file.
@@ -127,7 +130,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// Writes down what a node says of itself; gives it its number, which it keeps for ever.
+    /// Writes down what a node says of itself; gives it its number, which no other will have.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -150,7 +153,8 @@ impl Store {
         )
     }
 
-    /// Forgets what a node said and did. Its number stays its own.
+    /// Forgets what a node said and did. Its number stays its own, unless [`FORGOTTEN_MAX`] others
+    /// are forgotten whose numbers are higher.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -158,6 +162,11 @@ impl Store {
         let all = self.connection.transaction()?;
         all.execute("UPDATE nodes SET description = NULL WHERE id = ?1", [node])?;
         all.execute("DELETE FROM rounds WHERE node = ?1", [node])?;
+        all.execute(
+            "DELETE FROM nodes WHERE description IS NULL AND id <= \
+             (SELECT id FROM nodes WHERE description IS NULL ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+            [FORGOTTEN_MAX],
+        )?;
         all.commit()
     }
 
@@ -243,6 +252,9 @@ fn prepare(connection: &mut Connection) -> Result<i64, String> {
         VERSION => {}
         other => return Err(format!("it is of version {other}, and this program knows {VERSION}")),
     }
+    // Files of earlier programs do not have it.
+    let index = "CREATE INDEX IF NOT EXISTS forgotten ON nodes (id) WHERE description IS NULL";
+    connection.execute(index, []).map_err(said)?;
     connection
         .query_row("SELECT COALESCE(MAX(number), 0) + 1 FROM rounds", [], |row| row.get(0))
         .map_err(said)

@@ -34,6 +34,11 @@ impl Window {
         self.0.push_back(round);
     }
 
+    /// Whether there was no round yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The share that was delivered of all that is remembered.
     pub fn performance(&self) -> Performance {
         let sum = |of: fn(&Round) -> u32| self.0.iter().map(|round| u64::from(of(round))).sum();

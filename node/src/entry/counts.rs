@@ -147,7 +147,7 @@ refusals! {
     InboxBusy "inbox_busy"
         "messages dropped because more came for those who are away than the disk can take"
         "see that the disk of `state-dir` is fast enough";
-    /// The client takes nothing of what is written to it.
+    /// The client takes nothing of what is written to it, or confirms nothing.
     Slow "slow"
         "sessions ended because their client took nothing for 30 s"
         "nothing: what was for them is in their inbox";
@@ -166,7 +166,7 @@ pub struct Counts {
     /// Sessions that there are, those among them that are ending: connections that have shown who
     /// they are.
     pub sessions: Gauge,
-    /// Bytes of messages that wait for connections.
+    /// Bytes of messages that wait for connections, or for clients to confirm them.
     pub queued: Gauge,
     /// Clients that are registered.
     pub clients: Gauge,

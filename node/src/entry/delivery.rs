@@ -1,8 +1,8 @@
 //! The seam to what was delivered here: messages that ended at this node on one side, sessions and
 //! the inbox on the other.
 //!
-//! A message is acknowledged to its sender when the client's connection has taken it, or when it
-//! lies in the inbox; so what was acknowledged outlives this process.
+//! A message is acknowledged to its sender when the client has confirmed it, or when it lies in the
+//! inbox; so what was acknowledged outlives this process and the client's connection.
 
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ pub struct Acknowledgement {
 pub struct Message {
     /// What was in the packet, without the acknowledgement.
     pub bytes: Box<[u8]>,
-    /// What to send once the message is taken; acknowledgements themselves have none.
+    /// What to send once the message is confirmed or kept; acknowledgements themselves have none.
     pub acknowledgement: Option<Acknowledgement>,
 }
 
@@ -52,7 +52,7 @@ pub trait Inbox: Send + Sync + 'static {
     /// The oldest messages for `client`, a limited number, those with a larger number than `after`.
     fn waiting(&self, client: ClientId, after: i64) -> BoxFuture<'_, Vec<Stored>>;
 
-    /// Drops what the client's connection has taken: all messages up to the number `last`.
+    /// Drops what the client has confirmed: all messages up to the number `last`.
     fn taken(&self, client: ClientId, last: i64) -> BoxFuture<'_, ()>;
 }
 

@@ -25,12 +25,17 @@ pub(crate) const ALIVE: Duration = Duration::from_secs(1);
 pub(crate) const LEAVING: Duration = Duration::from_secs(2);
 /// How long a client may take nothing of what is written to it, before its session ends.
 pub(crate) const WRITING: Duration = Duration::from_secs(30);
+/// How long a client may confirm nothing of what was written to it, before its session ends.
+pub(crate) const CONFIRMING: Duration = Duration::from_secs(30);
 /// How long a goodbye may take.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Messages that wait for one client's connection; more go to its inbox.
 pub(crate) const QUEUE: usize = 128;
-/// Bytes of messages that wait for all connections together; more go to the inboxes.
+/// Messages that were written to one client and that it has not confirmed; more wait.
+pub(crate) const UNCONFIRMED: usize = 128;
+/// Bytes of messages that wait for all connections together, or for their clients to confirm them;
+/// more go to the inboxes.
 pub(crate) const QUEUED_BYTES: usize = 128 << 20;
 /// Messages that are written, or read, before the other side has its turn.
 pub(crate) const TURN: usize = 64;

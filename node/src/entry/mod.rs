@@ -25,6 +25,7 @@ pub mod sessions;
 mod socket;
 mod start;
 pub mod tickets;
+mod unconfirmed;
 mod unproved;
 
 use std::io;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub connections_max: usize,
     /// Whether clients get bandwidth for nothing.
     pub free_bandwidth: bool,
+    /// Clients that get it in any case: services of this node.
+    pub services: Vec<[u8; 32]>,
     /// Whether private addresses may be first hops.
     pub private_hops: bool,
 }
@@ -90,6 +93,7 @@ pub(crate) struct Shared {
     unproved: Arc<Unproved>,
     places: Arc<Semaphore>,
     free_bandwidth: bool,
+    services: Vec<[u8; 32]>,
     private_hops: bool,
 }
 
@@ -187,6 +191,7 @@ impl Entry {
             unproved: Arc::default(),
             places: Arc::new(Semaphore::new(plan.connections_max)),
             free_bandwidth: plan.free_bandwidth,
+            services: plan.services,
             private_hops: plan.private_hops,
         };
         let (runtime, address) = serve(plan.listener, shared).map_err(|error| {

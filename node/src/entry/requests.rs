@@ -27,7 +27,7 @@ impl Session {
     pub(crate) async fn take(&mut self, said: Said) -> Result<(), End> {
         let answer = match said {
             Said::Pong(bytes) => {
-                self.pong(&bytes);
+                self.pong(&bytes).await;
                 return Ok(());
             }
             Said::Binary(bytes) => self.forward(bytes.into()).await,
@@ -56,7 +56,8 @@ impl Session {
                 Ok(ServerResponse::SupportedProtocol { version: CURRENT_VERSION })
             }
             ClientRequest::ClaimFreeTestnetBandwidth => {
-                if !self.shared.free_bandwidth {
+                let own = self.shared.services.contains(&self.seat.client);
+                if !self.shared.free_bandwidth && !own {
                     let why = "this gateway gives no free bandwidth";
                     return Err(no(Refusal::FreeBandwidth, why));
                 }

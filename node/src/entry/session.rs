@@ -1,6 +1,7 @@
 //! One client's session, from the seat that it takes to what it leaves behind.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 
 use phix_engine::shard::Origin;
@@ -19,6 +20,7 @@ use super::greeting::{Newcomer, Refused, Way, database};
 use super::limits::{SAVED_AFTER, TURN};
 use super::sessions::Seat;
 use super::socket::{End, Said, Socket};
+use super::unconfirmed::{Confirmed, Unconfirmed};
 
 /// A session.
 pub(crate) struct Session {
@@ -28,12 +30,10 @@ pub(crate) struct Session {
     pub(crate) key: SharedKey,
     pub(crate) injector: Injector,
     pub(crate) account: Account,
-    /// Messages that were written and are perhaps not with the kernel yet.
-    written: Vec<Message>,
-    /// The number of the last message of the inbox that the client has taken.
+    /// What was written and is perhaps not with the client yet.
+    written: Unconfirmed,
+    /// The number of the last message of the inbox that was written.
     looked: i64,
-    /// What was in the ping that the client has not answered, and who wants to know when it does.
-    asked: Option<([u8; 8], oneshot::Sender<()>)>,
 }
 
 /// A client's bandwidth, bytes.
@@ -59,9 +59,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newc
         key: newcomer.key,
         injector: shared.injector.clone(),
         account: Account { available, unsaved: 0, saved: Instant::now() },
-        written: Vec::new(),
+        written: Unconfirmed::default(),
         looked: 0,
-        asked: None,
     };
     session.run(welcome).await;
 }
@@ -145,12 +144,16 @@ impl Session {
         let signals = Arc::clone(&self.seat.signals);
         loop {
             let save_at = self.account.saved + SAVED_AFTER;
+            let confirmed_by = self.written.deadline();
             tokio::select! {
                 said = self.socket.hear() => self.hear(said?).await?,
-                Some(message) = self.seat.queue.recv() => self.push(*message).await?,
+                Some(message) = self.seat.queue.recv(), if self.written.has_room() => {
+                    self.push(*message).await?;
+                }
                 Some(asker) = self.seat.pings.recv() => self.ask(asker).await?,
                 () = signals.look.notified() => self.look().await?,
                 () = sleep_until(save_at), if self.account.unsaved > 0 => self.save().await,
+                () = until(confirmed_by) => self.overdue().await?,
             }
         }
     }
@@ -165,30 +168,12 @@ impl Session {
         self.socket.flush().await
     }
 
-    /// The client has answered a ping, perhaps the one that somebody waits for.
-    pub(crate) fn pong(&mut self, bytes: &[u8]) {
-        if let Some((_, asker)) = self.asked.take_if(|(asked, _)| asked == bytes) {
-            // Who asked may have lost patience.
-            let _ = asker.send(());
-        }
-    }
-
-    async fn ask(&mut self, asker: oneshot::Sender<()>) -> Result<(), End> {
-        let bytes: [u8; 8] = rand::rng().random();
-        self.asked = Some((bytes, asker));
-        self.socket.ping(bytes).await
-    }
-
-    /// Writes messages to the client, and acknowledges them once its connection has them.
-    async fn push(&mut self, first: Message) -> Result<(), End> {
-        self.write(first).await?;
-        for _ in 1..TURN {
-            let Ok(message) = self.seat.queue.try_recv() else { break };
-            self.write(*message).await?;
-        }
-        self.socket.flush().await?;
-        self.shared.counts.pushed.add(self.written.len() as u64);
-        for message in self.written.drain(..) {
+    /// The client has answered a ping: what was written before that is acknowledged, or leaves the
+    /// inbox.
+    pub(crate) async fn pong(&mut self, bytes: &[u8]) {
+        let Confirmed { messages, stored } = self.written.pong(bytes);
+        for message in messages {
+            self.seat.waits_no_longer(&message);
             if let Some(it) = message.acknowledgement {
                 let Acknowledgement { next_hop, rotation, packet } = it;
                 let sent = self.injector.send(&Origin { next_hop, rotation, packet: &packet });
@@ -198,13 +183,41 @@ impl Session {
                 }
             }
         }
-        Ok(())
+        if let Some(last) = stored {
+            self.shared.inbox.taken(self.seat.client, last).await;
+        }
+    }
+
+    /// The client has not confirmed in time what was written, unless its word waits to be heard.
+    async fn overdue(&mut self) -> Result<(), End> {
+        match self.socket.heard()? {
+            Some(said) => self.hear(said).await,
+            None => Err(End::Refused(Refusal::Slow)),
+        }
+    }
+
+    async fn ask(&mut self, asker: oneshot::Sender<()>) -> Result<(), End> {
+        self.written.ask(asker);
+        self.socket.ping(self.written.ping()).await
+    }
+
+    /// Writes messages to the client, and asks it to confirm them.
+    async fn push(&mut self, first: Message) -> Result<(), End> {
+        let mut next = Some(first);
+        for pushed in 1..=TURN {
+            let Some(message) = next.take() else { break };
+            self.write(message).await?;
+            self.shared.counts.pushed.add(1);
+            if pushed < TURN && self.written.has_room() {
+                next = self.seat.queue.try_recv().ok().map(|message| *message);
+            }
+        }
+        self.socket.ping(self.written.ping()).await
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        self.seat.waits_no_longer(&message);
         let sealed = seal_pushed(&self.key, &nonce(), &message.bytes);
-        self.written.push(message);
+        self.written.write(message);
         self.socket.binary(sealed).await
     }
 
@@ -218,10 +231,10 @@ impl Session {
                 let sealed = seal_pushed(&self.key, &nonce(), &message.bytes);
                 self.socket.binary(sealed).await?;
             }
-            self.socket.flush().await?;
-            self.shared.counts.pushed.add(stored.len() as u64);
             self.looked = last;
-            self.shared.inbox.taken(client, last).await;
+            self.shared.counts.pushed.add(stored.len() as u64);
+            self.written.write_stored(last);
+            self.socket.ping(self.written.ping()).await?;
         }
     }
 
@@ -234,10 +247,12 @@ impl Session {
         }
     }
 
-    /// Gives back what the client did not take, and says goodbye.
+    /// Gives back what the client has not confirmed, and says goodbye.
     async fn leave(mut self, end: End) {
         self.save().await;
-        let Self { shared, socket, mut seat, written: mut left, .. } = self;
+        let Self { shared, socket, mut seat, written, .. } = self;
+        let mut left: Vec<Message> =
+            written.into_messages().inspect(|message| seat.waits_no_longer(message)).collect();
         left.extend(seat.close());
         if !left.is_empty() {
             shared.inbox.keep(seat.client, left).await;
@@ -248,6 +263,14 @@ impl Session {
         if end != End::Gone {
             socket.part().await;
         }
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 

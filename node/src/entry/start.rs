@@ -27,7 +27,7 @@ pub fn dir(place: &Place) -> Result<PathBuf, Fault> {
 }
 
 /// Starts the entry at `place`. Its packets go out by `injector`, what ends here comes from
-/// `arrivals`, and it counts in `counts`.
+/// `arrivals`, and it counts in `counts`. The clients `services` need no bandwidth.
 ///
 /// # Errors
 /// A sentence, if it cannot start.
@@ -37,6 +37,7 @@ pub fn start(
     injector: Injector,
     arrivals: Arrivals,
     counts: Arc<Counts>,
+    services: Vec<[u8; 32]>,
 ) -> Result<Entry, Fault> {
     let settings = &place.settings;
     let address = settings.entry.get().ok_or_else(|| {
@@ -49,6 +50,7 @@ pub fn start(
         dir: dir(place)?,
         connections_max: settings.entry_connections.size(),
         free_bandwidth: settings.free_bandwidth,
+        services,
         private_hops: settings.private_first_hops,
     };
     let mib = |count: u64| count << 20;

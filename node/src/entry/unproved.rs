@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::limits::{UNPROVED_MAX, UNPROVED_PER_SOURCE};
+use crate::sources::source;
 
 /// Counts them.
 #[derive(Debug, Default)]
@@ -52,15 +53,6 @@ impl Drop for Place {
         } else {
             counted.sources.insert(self.source, left);
         }
-    }
-}
-
-/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, which is what one
-/// subscriber has at least.
-fn source(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
     }
 }
 

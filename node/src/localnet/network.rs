@@ -18,7 +18,7 @@ use phix_io::{LinkPlan, PeerLimits, Refuse, Server, ServerConfig, StopReport};
 use super::arguments::Nodes;
 use super::members::LAYERS;
 use crate::fault::Fault;
-use crate::server::{BATCH, random};
+use crate::server::{batch, random};
 
 /// Most nodes that a layer of a local network may have.
 pub(crate) const WIDTH_MAX: usize = 16;
@@ -179,7 +179,7 @@ where
         drain: plan.drain,
         shard: Config {
             capacity: SLOTS,
-            batch: BATCH,
+            batch: batch(&plan.nodes.kernels),
             frames: FrameVersion::Current,
             final_hops,
             kernels: plan.nodes.kernels,

@@ -11,6 +11,8 @@ use super::value::{
     Any, Auto, Count, Crypto, DirectoryUrl, Frames, NoisePattern, NoiseUse, Nothing, Off, Or, Span,
     Value,
 };
+use crate::exit::policy::{Networks, PolicySource};
+use crate::exit::resolve::Nameservers;
 use crate::roles::Roles;
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
@@ -106,8 +108,9 @@ settings! {
     "source" source: Or<Nothing, IpAddr> = "none";
 
     /// Whether packets to and from other nodes are encrypted once more on their way (Noise).
-    /// "allow-plain" does so with every node whose key is in `noise-peers`, and speaks plainly with
-    /// everybody else, as stock Nym nodes do; "required" has nothing to do with anybody else, so
+    /// "allow-plain" does so towards every node whose key is in `noise-peers` or the directory,
+    /// speaks plainly to everybody else, as stock Nym nodes do, and takes what comes in either way;
+    /// "required" has nothing to do with anybody whose key is not known or who speaks plainly, so
     /// that clients that send to this node must be in that file, too; "off" encrypts nothing.
     "noise" noise: NoiseUse = "allow-plain";
 
@@ -157,7 +160,8 @@ settings! {
 
     /// Packets that are decrypted together at most; a node that is not busy never waits for a
     /// batch to fill. What is due waits for the batch that runs, so that more packets in a batch
-    /// gain a few per cent of time and make delays less exact. "auto" is 16.
+    /// gain a few per cent of time and make delays less exact. "auto" is four vectors of the
+    /// kernels: 32 with AVX-512, 16 with AVX2, otherwise 4.
     "batch" batch: Or<Auto, Count<1, 64>> = "auto";
 
     /// Frame version that the node sends; it reads both. "current" is what present Nym nodes
@@ -220,6 +224,32 @@ settings! {
     /// larger than this.
     "inbox-total" inbox_total: Count<1, 16_777_216> = "1024";
 
+    /// For the role exit: to which addresses and ports the node connects for others. "reduced" are
+    /// those of usual applications (web, reading and submitting mail, chat, source code), "open" is
+    /// everything. A URL or a path names a policy in Tor's syntax, one rule such as `accept *:443`
+    /// in each line; the first that matches decides, and what none accepts is refused. What comes
+    /// from a URL is kept in state-dir, for starts without it. A relative path starts at the
+    /// directory of the configuration file. `phix-node exit-policy check` says what is refused why.
+    "exit-policy" exit_policy: PolicySource = "reduced";
+
+    /// For the role exit: how often a policy that is in a file or at a URL is read again.
+    "exit-policy-refresh" exit_policy_refresh: Span<60, 2_592_000> = "6h";
+
+    /// For the role exit: networks that the policy may accept although they are private, local,
+    /// special or this machine's own. Whoever uses the exit can then reach the services there as
+    /// this machine does: name as little as possible. "none" keeps all of them out of reach.
+    "exit-private-targets" exit_private_targets: Or<Nothing, Networks> = "none";
+
+    /// For the role exit: a topology file by which its services find their ways in the network,
+    /// where there is no `directory`. A relative path starts at the directory of the configuration
+    /// file. With neither, the node has no services, and is a gateway for those of others.
+    "exit-topology" exit_topology: Or<Nothing, PathBuf> = "none";
+
+    /// For the role exit: the nameservers that are asked for the addresses of names. "auto" is what
+    /// /etc/resolv.conf and /etc/hosts say when the node starts; where nameservers are given here,
+    /// neither counts.
+    "exit-nameservers" exit_nameservers: Or<Auto, Nameservers> = "auto";
+
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.
     "drain" drain: Span<0, 60> = "5s";
@@ -269,8 +299,8 @@ settings! {
     /// For the role directory: nodes that stand by in an epoch, at most.
     "directory-standby" directory_standby: Count<0, 10_000> = "0";
 
-    /// For the role directory: whether a node must register from an address that it announces, and
-    /// not too often. Without that, anyone can announce the address of another. Set it to false
+    /// For the role directory: whether a node must register from the one address that it announces,
+    /// and not too often. Without that, anyone can announce the address of another. Set it to false
     /// only where all requests come through a server in front of the directory that sees to it.
     "directory-check-source" directory_check_source: bool = "true";
 }

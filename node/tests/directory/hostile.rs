@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phix_node::directory::desk::Desk;
 use phix_node::directory::refused::Refused;
+use phix_node::directory::store::{FORGOTTEN_MAX, Store};
 use phix_proto::directory::refresh::RefreshRequest;
 use phix_proto::directory::registration::{Description, LEN_MAX, Refusal};
 use rand::rngs::StdRng;
@@ -89,6 +90,22 @@ fn nobody_takes_the_place_of_a_node_that_is_alive() {
     assert!(desk.targets(later).1.iter().all(|target| target.node != own));
 }
 
+/// A node that is away for a moment, or not there yet, does not lose its address to one that names
+/// it beside its own.
+#[test]
+fn an_address_is_not_taken_from_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = desk(dir.path(), BEGIN);
+    let own = register(&desk, 1, BEGIN);
+    let later = BEGIN + Duration::from_secs(1);
+    let mut squatter = description(2, later);
+    squatter.addresses = vec![address(2), address(1), address(3)];
+    let body = serde_json::to_vec(&squatter.sign(&key(2))).unwrap();
+    assert_eq!(desk.register(&body, address(2), later), Err(Refused::Source));
+    assert!(desk.targets(later).1.iter().any(|target| target.node == own));
+    register(&desk, 3, later);
+}
+
 #[test]
 fn a_source_that_hurries_waits() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,6 +131,31 @@ fn refreshes_are_for_nodes_that_are_known() {
     assert_eq!(desk.refresh(&body(1, now - 31), BEGIN), Err(Refused::Form(Refusal::Old)));
     assert_eq!(desk.refresh(b"null", BEGIN), Err(Refused::Form(Refusal::Malformed)));
     assert_eq!((count(&desk, "unknown"), count(&desk, "old")), (1, 1));
+    // Only a new one is looked at out of turn.
+    assert!(desk.is_new(1) && !desk.is_new(2));
+    probe(&desk, &[(1, 0)]);
+    assert_eq!(desk.refresh(&body(1, now), BEGIN), Ok(1));
+    assert!(!desk.is_new(1));
+}
+
+/// Identities cost nothing; what is remembered of those that were forgotten has a bound.
+#[test]
+fn nodes_that_come_and_go_do_not_fill_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut signed = description(1, BEGIN).sign(&key(1));
+    let mut last = 0;
+    for number in 0..FORGOTTEN_MAX + 50 {
+        signed.description.identity.0[..4].copy_from_slice(&number.to_be_bytes());
+        let node = store.describe(&signed).unwrap();
+        assert!(node > last, "a number is used once");
+        last = node;
+        store.forget(node).unwrap();
+    }
+    // The one that was forgotten last has its number still, the first one has a new one.
+    assert_eq!(store.describe(&signed).unwrap(), last);
+    signed.description.identity.0[..4].fill(0);
+    assert_eq!(store.describe(&signed).unwrap(), last + 1);
 }
 
 /// Seeded damage to everything that strangers post: each is taken or counted, and nothing breaks.

@@ -322,7 +322,8 @@ async fn a_client_that_never_reads_holds_up_nobody() {
         assert!(taken < 10_000, "what waits has a bound");
         tokio::task::yield_now().await;
     }
-    assert!(scene.counts().queued.get() <= 128 * 16_000);
+    // As many that it has not confirmed, and as many behind them.
+    assert!(scene.counts().queued.get() <= 2 * 128 * 16_000);
     for _ in 0..100 {
         sessions.push(&other.id(), message(16_000)).unwrap();
         assert_eq!(other.delivered().await.len(), 16_000);

@@ -60,20 +60,48 @@ async fn a_client_registers_sends_is_written_to_and_comes_back() {
     assert_eq!(client.authenticate(line, now()).await, authenticated(left));
 }
 
+/// A message whose acknowledgement goes to `hop` and consists of these bytes.
+fn acknowledged(text: &str, hop: &NextHop, bytes: u8) -> Message {
+    let acknowledgement = Acknowledgement {
+        next_hop: hop.address(),
+        rotation: KeyRotation::Odd,
+        packet: vec![bytes; 386].into(),
+    };
+    Message { acknowledgement: Some(acknowledgement), ..message(text) }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_acknowledged_once_the_client_has_it() {
     let scene = Scene::new(OPEN);
     let mut client = Client::register(scene.address()).await;
     let hop = NextHop::new();
-    let acknowledgement = Acknowledgement {
-        next_hop: hop.address(),
-        rotation: KeyRotation::Odd,
-        packet: vec![7; 386].into(),
-    };
-    let message = Message { acknowledgement: Some(acknowledgement), ..message("hello") };
-    scene.entry().sessions().push(&client.id(), message).unwrap();
+    scene.entry().sessions().push(&client.id(), acknowledged("hello", &hop, 7)).unwrap();
     assert_eq!(client.delivered().await, b"hello");
+    // Who reads on confirms what it has read.
+    let reader = tokio::spawn(async move { client.line.next().await });
     assert_eq!(hop.packets(&[386]).await, [(1, vec![7; 386])]);
+    until("nothing to wait", || scene.counts().queued.get() == 0).await;
+    reader.abort();
+}
+
+/// The connection took it all, and with the connection it was gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_that_a_vanished_client_has_not_read() {
+    let scene = Scene::new(OPEN);
+    let (gone, hop) = (Client::register(scene.address()).await, NextHop::new());
+    let mut there = Client::register(scene.address()).await;
+    let sessions = scene.entry().sessions();
+    for _ in 0..20 {
+        sessions.push(&gone.id(), acknowledged("nobody reads this", &hop, 1)).unwrap();
+    }
+    until("all to be written", || scene.counts().pushed.get() == 20).await;
+    drop(gone);
+    until("the end of the session", || scene.counts().sessions.get() == 1).await;
+    sessions.push(&there.id(), acknowledged("read", &hop, 2)).unwrap();
+    assert_eq!(there.delivered().await, b"read");
+    let reader = tokio::spawn(async move { there.line.next().await });
+    assert_eq!(hop.packets(&[386]).await, [(1, vec![2; 386])], "of the other there is none");
+    reader.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,6 +129,7 @@ fn entry(ways: Ways, dir: &Path, server: &Server) -> Entry {
         dir: dir.to_owned(),
         connections_max: ways.connections_max,
         free_bandwidth: ways.free_bandwidth,
+        services: Vec::new(),
         private_hops: ways.private_hops,
     };
     Entry::start(plan, &[], |_, _| Arc::new(Forgetful)).unwrap()

@@ -56,8 +56,8 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
 async fn stock_programs_exchange_a_hundred_messages() {
     let network = Network::start();
     drop(ours(&network).await);
-    let mut alice = Sdk::start(&network.url, None).await;
-    let mut bob = Sdk::start(&network.url, None).await;
+    let mut alice = Sdk::start(&network.url, &[]).await;
+    let mut bob = Sdk::start(&network.url, &[]).await;
     let lengths = lengths(100, 1_000_000);
     for (seed, &len) in lengths.iter().enumerate() {
         let data = pattern(len, seed);
@@ -87,7 +87,7 @@ async fn stock_programs_exchange_a_hundred_messages() {
 async fn stock_programs_and_our_client_exchange_messages_and_answers() {
     let network = Network::start();
     let mut ours = ours(&network).await;
-    let mut stock = Sdk::start(&network.url, None).await;
+    let mut stock = Sdk::start(&network.url, &[]).await;
     let stock_address = stock.address.parse().expect("it is an address");
     let lengths = lengths(10, 200_000);
     for (seed, &len) in lengths.iter().enumerate() {
@@ -132,13 +132,38 @@ async fn messages_wait_for_a_stock_program_that_is_away() {
     let network = Network::start();
     let ours = ours(&network).await;
     let storage = network.dir.path().join("sdk");
-    let stock = Sdk::start(&network.url, Some(&storage)).await;
+    let stored = ["--storage", storage.to_str().expect("a path of ASCII")];
+    let stock = Sdk::start(&network.url, &stored).await;
     let address = stock.address.clone();
     stock.stop().await;
     let recipient = address.parse().expect("it is an address");
     let sent = within(ours.send(recipient, pattern(30_000, 1))).await.unwrap();
     within(sent.arrived()).await.unwrap();
-    let mut stock = Sdk::start(&network.url, Some(&storage)).await;
+    let mut stock = Sdk::start(&network.url, &stored).await;
     assert_eq!(stock.address, address);
     assert!(within(stock.message()).await.data == pattern(30_000, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a program of the stock SDK: cargo xtask interop"]
+async fn a_stock_program_can_have_a_topology_provider_of_its_own() {
+    let network = Network::start();
+    let mut ours = ours(&network).await;
+    // The directory has several gateways; the provider leaves this one.
+    let here = ours.address().to_string();
+    let (_, gateway) = here.split_once('@').expect("an address names its gateway");
+    let mut stock = Sdk::start(&network.url, &["--through", gateway]).await;
+    assert!(stock.address.ends_with(&format!("@{gateway}")), "{}", stock.address);
+    stock.send(&here, 5, &pattern(20_000, 1)).await;
+    let asked = within(ours.receive()).await.unwrap();
+    assert!(asked.data == pattern(20_000, 1));
+    let sender = asked.sender.expect("it brought reply blocks");
+    let answer = within(ours.reply(sender, pattern(5_000, 2))).await.unwrap();
+    assert!(within(stock.message()).await.data == pattern(5_000, 2));
+    within(answer.arrived()).await.unwrap();
+    let address = stock.address.parse().expect("it is an address");
+    let sent = within(ours.send(address, pattern(5_000, 3))).await.unwrap();
+    assert!(within(stock.message()).await.data == pattern(5_000, 3));
+    within(sent.arrived()).await.unwrap();
+    stock.stop().await;
 }

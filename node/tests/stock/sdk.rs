@@ -1,6 +1,5 @@
 //! A client of the stock SDK in a process of its own; see `engine/interop/sdk`.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -27,13 +26,14 @@ pub(crate) struct Message {
 }
 
 impl Sdk {
-    /// A client of the network that the directory at `url` describes. One with a place to store
-    /// things is the same when it comes back.
-    pub(crate) async fn start(url: &str, storage: Option<&Path>) -> Self {
+    /// A client of the network that the directory at `url` describes. One with `--storage` and a
+    /// place is the same when it comes back; one with `--through` and a gateway's identity has a
+    /// topology provider of its own, of a network with that one gateway.
+    pub(crate) async fn start(url: &str, how: &[&str]) -> Self {
         let program =
             std::env::var_os("PHIX_STOCK").expect("`cargo xtask interop` sets PHIX_STOCK");
         let mut command = Command::new(program);
-        command.arg(url).args(storage).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(url).args(how).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("the program can be run");
         let input = child.stdin.take().expect("it is piped");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();

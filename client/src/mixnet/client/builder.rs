@@ -1,5 +1,6 @@
 //! Starting a client.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::PollSender;
 
 use super::super::core::{Core, Delivery, os_rng};
+use super::super::dial::Url;
 use super::super::directory::Source;
 use super::super::settings::Settings;
 use super::super::store::{Registration, Store};
@@ -36,6 +38,8 @@ pub struct Builder {
     settings: Settings,
     dir: Option<PathBuf>,
     gateway: Option<[u8; 32]>,
+    at: Option<SocketAddr>,
+    keys_only: bool,
 }
 
 impl Builder {
@@ -75,6 +79,22 @@ impl Builder {
         self
     }
 
+    /// Reaches that gateway at this address, by WebSocket without TLS, whatever topologies say: for
+    /// services on its own machine.
+    #[must_use]
+    pub const fn gateway_at(mut self, identity: [u8; 32], address: SocketAddr) -> Self {
+        self.gateway = Some(identity);
+        self.at = Some(address);
+        self
+    }
+
+    /// Has keys and registration of [`Builder::dir`], and the settings of this builder.
+    #[must_use]
+    pub const fn keys_only(mut self) -> Self {
+        self.keys_only = true;
+        self
+    }
+
     /// Makes a new client in `dir`, with the settings of this builder, and does not run it.
     ///
     /// # Errors
@@ -99,7 +119,7 @@ impl Builder {
         let (store, settings) = match &self.dir {
             Some(dir) => {
                 let (store, settings) = Store::open(dir)?;
-                (Some(store), settings)
+                (Some(store), if self.keys_only { self.settings } else { settings })
             }
             None => (None, self.settings),
         };
@@ -111,7 +131,7 @@ impl Builder {
         let known = store.as_ref().map(Store::registration).transpose()?.flatten();
         let source = Source::new(&settings)?;
         let topology = source.fetch().await?;
-        let gateway = choose_gateway(&topology, self.gateway, known.as_ref())?;
+        let gateway = choose_gateway(&topology, self.gateway, self.at, known.as_ref())?;
         let dialer = Dialer {
             gateway: &gateway,
             keys: &keys,
@@ -153,12 +173,20 @@ impl Builder {
 fn choose_gateway(
     topology: &Topology,
     wanted: Option<[u8; 32]>,
+    at: Option<SocketAddr>,
     known: Option<&Registration>,
 ) -> Result<Gateway, ConnectError> {
+    if let Some(known) = known
+        && wanted.is_some_and(|wanted| wanted != known.gateway)
+    {
+        return Err(ConnectError::OtherGateway(known.gateway));
+    }
+    if let (Some(identity), Some(at)) = (wanted, at) {
+        let host = at.ip().to_string();
+        let url = Url { tls: false, host, port: at.port(), path: String::new() };
+        return Ok(Gateway { identity, url, fixed: true });
+    }
     if let Some(known) = known {
-        if wanted.is_some_and(|wanted| wanted != known.gateway) {
-            return Err(ConnectError::OtherGateway(known.gateway));
-        }
         let gone = ConnectError::GatewayGone(known.gateway);
         return gateway_of(topology, &known.gateway).ok_or(gone);
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use phix_io::MonotonicClock;
+use phix_proto::message::{Recipient, SenderTag};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite;
@@ -34,6 +35,10 @@ pub(super) enum Command {
         taken: Option<oneshot::Sender<Result<(), Unsendable>>>,
         arrived: Option<oneshot::Sender<bool>>,
     },
+    /// Keep a recipient supplied with reply SURBs of this name.
+    Supply(SenderTag, Recipient, u32),
+    /// Give no more reply SURBs of this name.
+    ForgetName(SenderTag),
     /// How many fragments of a lane wait?
     LaneLength(u64, oneshot::Sender<usize>),
     /// Drop what waits in a lane.
@@ -208,7 +213,9 @@ impl Driver {
     }
 
     pub(super) fn take_topology(&mut self, topology: Topology) {
-        if let Some(gateway) = gateway_of(&topology, &self.gateway.identity) {
+        if !self.gateway.fixed
+            && let Some(gateway) = gateway_of(&topology, &self.gateway.identity)
+        {
             self.gateway = gateway;
         }
         self.core.set_topology(topology);
@@ -297,6 +304,10 @@ impl Driver {
                     let _ = taken.send(result.map(|_| ()));
                 }
             }
+            Command::Supply(name, recipient, reply_surbs) => {
+                self.core.keep_supplied(name, recipient, reply_surbs, MonotonicClock.now());
+            }
+            Command::ForgetName(name) => self.core.forget_name(&name),
             Command::LaneLength(lane, told) => {
                 let _ = told.send(self.core.waiting(core::Lane::Numbered(lane)));
             }

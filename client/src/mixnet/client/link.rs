@@ -96,6 +96,8 @@ impl std::error::Error for LinkError {}
 pub(super) struct Gateway {
     pub(super) identity: [u8; 32],
     pub(super) url: Url,
+    /// Whether it is there whatever topologies say.
+    pub(super) fixed: bool,
 }
 
 /// An open session.

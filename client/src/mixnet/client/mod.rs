@@ -202,6 +202,29 @@ impl Sender {
         Ok(Sent(sent))
     }
 
+    /// Keeps `recipient` supplied with so many reply SURBs under a name that [`Outgoing::Named`]
+    /// gave it, as far as the stream has turns for them, and answers no requests for more. Zero is
+    /// none for now.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn keep_supplied(
+        &self,
+        name: SenderTag,
+        recipient: Recipient,
+        reply_surbs: u32,
+    ) -> Result<(), Disconnected> {
+        self.command(Command::Supply(name, recipient, reply_surbs)).await
+    }
+
+    /// Gives no more reply SURBs under this name, which is not to be used again.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn forget_name(&self, name: SenderTag) -> Result<(), Disconnected> {
+        self.command(Command::ForgetName(name)).await
+    }
+
     /// Fragments of a lane that wait to be sent for the first time.
     ///
     /// # Errors
@@ -331,5 +354,5 @@ fn gateway_at(node: &Node) -> Option<Gateway> {
     let ip = entry.ip_addresses.first().copied().unwrap_or(node.mix_host.ip());
     let url =
         Url { tls: false, host: ip.to_string(), port: entry.clients_ws_port, path: String::new() };
-    Some(Gateway { identity: node.identity_key.0, url })
+    Some(Gateway { identity: node.identity_key.0, url, fixed: false })
 }

@@ -10,12 +10,15 @@
 //! Whoever drives a [`Core`] calls [`Core::depart`] when [`Core::deadline`] has come,
 //! [`Core::arrive`] for each payload that the gateway pushes, and takes [`Core::events`].
 
+mod arrivals;
 mod counters;
 mod outbox;
 mod pacing;
 mod packing;
 mod replies;
 mod routes;
+mod stocks;
+mod supply;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +29,8 @@ use phix_engine::crypto::Kernels;
 use phix_engine::units::{Span, Time};
 use phix_engine::wire::geometry::PacketSize;
 use phix_proto::message::{
-    Assembled, Assembler, AssemblyLimits, ClientKeys, Fragment, FragmentId, Message, Packer,
-    Packet, Purpose, Received, Recipient, Repliable, Reply, ReplySurb, SenderTag, SurbFormat,
-    packets_needed, receive, split, unpad,
+    Assembler, AssemblyLimits, ClientKeys, Fragment, Message, Packer, Packet, Purpose, Recipient,
+    Repliable, Reply, SenderTag, SurbFormat, packets_needed, split,
 };
 use rand::SeedableRng;
 
@@ -38,6 +40,7 @@ use outbox::{Key, Outbox, Outcome};
 use pacing::Pace;
 use replies::Replies;
 use routes::Router;
+use stocks::Stocks;
 
 pub use counters::Counters;
 pub use outbox::{Lane, MessageId};
@@ -51,6 +54,9 @@ const SIZE: PacketSize = PacketSize::Regular;
 /// Blocks that one request for more is answered with, at most.
 const SURBS_GIVEN_MAX: u32 = 50;
 
+/// How long a main stream without cover rests where nothing waits.
+const REST: Span = Span::from_millis(100);
+
 /// Something to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {
@@ -62,6 +68,20 @@ pub enum Outgoing {
         data: Vec<u8>,
         /// How many fragments of an answer are paid for. Zero: it does not learn that it could
         /// answer.
+        reply_surbs: u32,
+    },
+    /// The same under a name that is used for nothing else: whoever gets messages under two names
+    /// cannot tell that they are from one client. [`Core::keep_supplied`] sees to further SURBs;
+    /// requests for them are answered as it says.
+    Named {
+        /// The client.
+        recipient: Recipient,
+        /// The name, drawn at random.
+        name: SenderTag,
+        /// What to tell it.
+        data: Vec<u8>,
+        /// How many reply SURBs go with it: as many as the recipient lacks, up to this. The first
+        /// message under a name says how many it is to have.
         reply_surbs: u32,
     },
     /// To somebody who sent a message with reply SURBs.
@@ -77,7 +97,9 @@ impl Outgoing {
     /// Bytes of the message.
     pub const fn len(&self) -> usize {
         match self {
-            Self::Message { data, .. } | Self::Reply { data, .. } => data.len(),
+            Self::Message { data, .. } | Self::Named { data, .. } | Self::Reply { data, .. } => {
+                data.len()
+            }
         }
     }
 
@@ -89,7 +111,9 @@ impl Outgoing {
     /// Fragments that it takes, or a few more.
     fn fragments(&self) -> usize {
         let surbs = match self {
-            Self::Message { reply_surbs, .. } => *reply_surbs as usize,
+            Self::Message { reply_surbs, .. } | Self::Named { reply_surbs, .. } => {
+                *reply_surbs as usize
+            }
             Self::Reply { .. } => 0,
         };
         let block = SurbFormat::default().encoded_len(4);
@@ -178,6 +202,7 @@ pub struct Core {
     ready: VecDeque<Ready>,
     covers: Vec<Packet>,
     replies: Replies,
+    stocks: Stocks,
     assembler: Assembler,
     events: VecDeque<Event>,
     messages: u64,
@@ -188,6 +213,7 @@ pub struct Core {
 #[derive(Clone, Copy)]
 struct Timing {
     main: Span,
+    main_cover: bool,
     cover: Option<Span>,
     hop_delay: Span,
     ack_wait_factor: f64,
@@ -209,6 +235,7 @@ impl Core {
         let cover = settings.loop_cover.span();
         let timing = Timing {
             main: settings.main_stream.span(),
+            main_cover: settings.main_cover,
             cover: (cover > Span::ZERO).then_some(cover),
             hop_delay: settings.hop_delay.span(),
             ack_wait_factor: settings.ack_wait_factor,
@@ -225,6 +252,7 @@ impl Core {
             ready: VecDeque::new(),
             covers: Vec::new(),
             replies: Replies::new(),
+            stocks: Stocks::default(),
             assembler: Assembler::new(AssemblyLimits::default()),
             events: VecDeque::new(),
             messages: 0,
@@ -257,6 +285,10 @@ impl Core {
     /// Routes packets by another topology from now on. What was made for the old one and has not
     /// left is made anew.
     pub fn set_topology(&mut self, topology: Topology) {
+        let rotation = topology.metadata().key_rotation_id;
+        if self.router.topology().metadata().key_rotation_id != rotation {
+            self.stocks.renew();
+        }
         if !self.router.replace(topology) {
             return;
         }
@@ -293,9 +325,15 @@ impl Core {
             }
             Outgoing::Message { recipient, data, reply_surbs } => {
                 let sender = self.replies.pseudonym(&recipient, now, &mut self.rng);
-                let surbs = self.make_surbs(reply_surbs, now);
-                let purpose = Purpose::Data(data);
-                (Message::Repliable(Repliable { sender, purpose, surbs }), To::Client(recipient))
+                (self.repliable(sender, data, reply_surbs, None, now), To::Client(recipient))
+            }
+            Outgoing::Named { recipient, name, data, reply_surbs } => {
+                if !self.stocks.has(&name) {
+                    self.stocks.keep(name, recipient, reply_surbs, now);
+                }
+                let reply_surbs = self.stocks.lacks(&name).min(reply_surbs);
+                let message = self.repliable(name, data, reply_surbs, Some(name), now);
+                (message, To::Client(recipient))
             }
             Outgoing::Reply { sender, data } => {
                 if !self.replies.knows(&sender) {
@@ -304,10 +342,28 @@ impl Core {
                 (Message::Reply(Reply::Data(data)), To::Sender(sender))
             }
         };
+        let lane = lane.map_or_else(|| self.own_lane(), Lane::Numbered);
         Ok(self.post(&message, to, lane))
     }
 
-    fn post(&mut self, message: &Message, to: To, lane: Option<u64>) -> MessageId {
+    fn repliable(
+        &mut self,
+        sender: SenderTag,
+        data: Vec<u8>,
+        reply_surbs: u32,
+        stock: Option<SenderTag>,
+        now: Time,
+    ) -> Message {
+        let surbs = self.make_surbs(reply_surbs, stock, now);
+        Message::Repliable(Repliable { sender, purpose: Purpose::Data(data), surbs })
+    }
+
+    /// The lane of the message that is posted next, if it is to have one of its own.
+    const fn own_lane(&self) -> Lane {
+        Lane::Own(MessageId(self.messages))
+    }
+
+    fn post(&mut self, message: &Message, to: To, lane: Lane) -> MessageId {
         let id = MessageId(self.messages);
         self.messages += 1;
         let fragments = loop {
@@ -320,7 +376,7 @@ impl Core {
         let cargo = fragments
             .into_iter()
             .map(|fragment| (fragment.id().to_bytes(), Cargo { fragment, to }));
-        self.outbox.post(id, lane.map_or(Lane::Own(id), Lane::Numbered), cargo);
+        self.outbox.post(id, lane, cargo);
         id
     }
 
@@ -338,29 +394,43 @@ impl Core {
 
     /// When [`Core::depart`] has something to do next.
     pub fn deadline(&self) -> Time {
-        let main = self.main.due();
+        let main = self.main_due();
         self.cover.map_or(main, |cover| cover.due().min(main))
     }
 
     /// The packet that leaves now, if one is due. To be called until there is none.
     pub fn depart(&mut self, now: Time) -> Option<Packet> {
         while self.deadline() <= now {
-            let loop_is_due = self.cover.is_some_and(|cover| cover.due() <= self.main.due());
+            let loop_is_due = self.cover.is_some_and(|cover| cover.due() <= self.main_due());
             let packet = if loop_is_due && let Some(cover) = &mut self.cover {
                 cover.advance(now, &mut self.rng);
                 self.take_cover().inspect(|_| self.counters.sent_cover_loop += 1)
             } else {
                 self.main.advance(now, &mut self.rng);
                 self.expire(now);
-                self.take_fragment(now)
-                    .or_else(|| self.take_cover().inspect(|_| self.counters.sent_cover_main += 1))
+                match self.take_fragment(now) {
+                    None if self.timing.main_cover => {
+                        self.take_cover().inspect(|_| self.counters.sent_cover_main += 1)
+                    }
+                    packet => packet,
+                }
             };
             if packet.is_some() {
                 return packet;
             }
-            self.counters.no_route += 1;
+            if loop_is_due || self.timing.main_cover {
+                self.counters.no_route += 1;
+            }
         }
         None
+    }
+
+    /// When the main stream has something to do. Without cover it rests while nothing waits, and
+    /// looks now and then what is to be sent again.
+    fn main_due(&self) -> Time {
+        let due = self.main.due();
+        let waits = !self.ready.is_empty() || self.outbox.has_turns();
+        if self.timing.main_cover || waits { due } else { due.after(REST) }
     }
 
     fn expire(&mut self, now: Time) {
@@ -387,89 +457,6 @@ impl Core {
                 }
             });
         }
-    }
-
-    /// Takes in what the gateway pushed; it is decrypted in place.
-    pub fn arrive(&mut self, payload: &mut [u8], now: Time) {
-        let replies = &mut self.replies;
-        match receive(&self.keys, payload, |digest| replies.take_key(digest)) {
-            Ok(Received::Ack(id)) => self.acknowledged(id),
-            Ok(Received::Cover) => self.counters.received_cover += 1,
-            Ok(Received::Fragment(fragment) | Received::ReplyFragment(fragment)) => {
-                self.assemble(fragment, now);
-            }
-            Err(_) => self.counters.received_unreadable += 1,
-        }
-    }
-
-    fn acknowledged(&mut self, id: FragmentId) {
-        let key = id.to_bytes();
-        if !self.outbox.holds(&key) {
-            self.counters.acknowledged_other += 1;
-            return;
-        }
-        self.counters.acknowledged += 1;
-        let outcome = self.outbox.acknowledged(&key);
-        self.report(outcome);
-    }
-
-    fn assemble(&mut self, fragment: Fragment, now: Time) {
-        match self.assembler.insert(fragment, now) {
-            Assembled::Waiting => self.counters.received_fragments += 1,
-            Assembled::Duplicate => self.counters.received_duplicates += 1,
-            Assembled::Contradiction => self.counters.received_malformed += 1,
-            Assembled::Complete(padded) => {
-                self.counters.received_fragments += 1;
-                let message = unpad(padded).map(|bytes| Message::parse(&bytes));
-                let Some(Ok(message)) = message else {
-                    self.counters.received_malformed += 1;
-                    return;
-                };
-                self.counters.received_messages += 1;
-                self.deliver(message, now);
-            }
-        }
-    }
-
-    fn deliver(&mut self, message: Message, now: Time) {
-        let (data, sender) = match message {
-            Message::Plain(data) | Message::Reply(Reply::Data(data)) => (data, None),
-            Message::Reply(Reply::SurbRequest { recipient, amount }) => {
-                return self.give_surbs(recipient, amount, now);
-            }
-            Message::Repliable(Repliable { sender, purpose, surbs }) => {
-                let waited = self.replies.receive(sender, surbs, now);
-                waited.into_iter().for_each(|key| self.outbox.put_back(key));
-                match purpose {
-                    Purpose::Data(data) => (data, Some(sender)),
-                    Purpose::AdditionalSurbs | Purpose::Heartbeat => return,
-                }
-            }
-        };
-        self.events.push_back(Event::Received(Delivery { data, sender }));
-    }
-
-    /// Sends more blocks to a client that has answers for this one, and is known to it already.
-    fn give_surbs(&mut self, recipient: Recipient, amount: u32, now: Time) {
-        let Some(sender) = self.replies.known_pseudonym(&recipient) else { return };
-        let surbs = self.make_surbs(amount.min(SURBS_GIVEN_MAX), now);
-        if surbs.is_empty() {
-            return;
-        }
-        let message = Repliable { sender, purpose: Purpose::AdditionalSurbs, surbs };
-        self.post(&Message::Repliable(message), To::Client(recipient), None);
-    }
-
-    /// Reply blocks that lead here; none while there is no way.
-    fn make_surbs(&mut self, amount: u32, now: Time) -> Vec<ReplySurb> {
-        let own = *self.own().gateway();
-        let ways = (0..amount).map_while(|_| self.router.there(&own, &mut self.rng));
-        let ways: Vec<_> = ways.collect();
-        let routes: Vec<_> = ways.iter().map(|way| &way[..]).collect();
-        let made = self.packer.surbs(&routes, self.router.rotation(), &mut self.rng);
-        let surbs = made.expect("ways have four hops, as the builder wants");
-        self.replies.give_away(&surbs, now);
-        surbs
     }
 
     /// What has happened since the last time.

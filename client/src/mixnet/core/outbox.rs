@@ -28,6 +28,8 @@ pub enum Lane {
     Own(MessageId),
     /// A lane that an application numbered.
     Numbered(u64),
+    /// The lane of the reply SURBs that others are kept supplied with.
+    Supplies,
 }
 
 struct Flight<P> {
@@ -78,6 +80,11 @@ impl<P> Outbox<P> {
     /// taken when nothing else is there.
     pub(super) fn has_room(&self, parcels: usize) -> bool {
         self.flights.is_empty() || self.flights.len().saturating_add(parcels) <= self.capacity
+    }
+
+    /// Whether a parcel waits for its turn.
+    pub(super) fn has_turns(&self) -> bool {
+        !self.turns.is_empty() || !self.again.is_empty()
     }
 
     /// Parcels of a lane that wait for their first turn.

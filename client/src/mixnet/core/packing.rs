@@ -86,6 +86,7 @@ impl Core {
     }
 
     fn pack_fragments(&mut self, now: Time) {
+        self.supply(now);
         let mut forward = Vec::new();
         let mut answers = Vec::new();
         let mut demands = HashMap::new();

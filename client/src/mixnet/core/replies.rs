@@ -8,6 +8,7 @@ use phix_engine::units::{Span, Time};
 use phix_proto::message::{Recipient, ReplyKey, ReplySurb, SenderTag};
 
 use super::outbox::Key;
+use super::stocks::Place;
 
 /// Keys of blocks given away that are remembered, at most.
 const KEYS_MAX: usize = 1 << 16;
@@ -58,8 +59,16 @@ struct Sender {
     used: Time,
 }
 
+/// A block that was given away.
+pub(super) struct Given {
+    /// What reads the packet that it brings.
+    pub(super) key: ReplyKey,
+    /// Where it stands in a stock, if it is of one.
+    pub(super) place: Option<Place>,
+}
+
 pub(super) struct Replies {
-    keys: HashMap<[u8; 32], ReplyKey>,
+    keys: HashMap<[u8; 32], Given>,
     keys_by_age: VecDeque<(Time, [u8; 32])>,
     pseudonyms: HashMap<Recipient, (SenderTag, Time)>,
     senders: HashMap<SenderTag, Sender>,
@@ -100,11 +109,13 @@ impl Replies {
         self.pseudonyms.get(recipient).map(|(tag, _)| *tag)
     }
 
-    /// Remembers the keys of blocks that are given away.
-    pub(super) fn give_away(&mut self, blocks: &[ReplySurb], now: Time) {
-        for block in blocks {
+    /// Remembers the keys of blocks that are given away; `first` is where the first of them stands
+    /// in their stock.
+    pub(super) fn give_away(&mut self, blocks: &[ReplySurb], first: Option<Place>, now: Time) {
+        for (block, after) in blocks.iter().zip(0..) {
             let digest = block.key().digest();
-            self.keys.insert(digest, block.key().clone());
+            let place = first.map(|place| Place { number: place.number + after, ..place });
+            self.keys.insert(digest, Given { key: block.key().clone(), place });
             self.keys_by_age.push_back((now, digest));
         }
         while self.keys_by_age.len() > KEYS_MAX {
@@ -113,7 +124,7 @@ impl Replies {
     }
 
     /// Takes the key of a reply out: a block serves once.
-    pub(super) fn take_key(&mut self, digest: &[u8; 32]) -> Option<ReplyKey> {
+    pub(super) fn take_key(&mut self, digest: &[u8; 32]) -> Option<Given> {
         self.keys.remove(digest)
     }
 

@@ -41,6 +41,11 @@ impl Router {
         outdated
     }
 
+    /// What ways are drawn from.
+    pub(super) const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// The rotation that the keys of all ways belong to.
     pub(super) const fn rotation(&self) -> KeyRotation {
         self.rotation

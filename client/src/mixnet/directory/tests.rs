@@ -36,8 +36,18 @@ fn page(epoch: u32, total: usize, number: u32, nodes: &[Value]) -> Value {
 /// What a directory says, by path. `epochs` are those that its lists of gateways are of, the last
 /// one from then on.
 fn answer(path: &str, epochs: &Mutex<VecDeque<u32>>) -> Option<Value> {
-    let mixes: Vec<_> =
+    let mut mixes: Vec<_> =
         (1..=3).map(|layer| skimmed(layer, &nodes::Role::Mixnode { layer })).collect();
+    // Two of three in the first layer have died, and the only one of the second.
+    let dead = (5..=6).map(|id| skimmed(id, &nodes::Role::Mixnode { layer: 1 }));
+    mixes.extend(dead);
+    for (number, performance) in [(1, "0.2"), (3, "0.4999"), (4, "0")] {
+        mixes[number]["performance"] = json!(performance);
+    }
+    if path == "/own/phix/v1/nodes" {
+        return Some(json!({"nodes": [
+            signed(true, Some(address(7))), signed(false, Some(address(8))), signed(true, None)]}));
+    }
     let path = path.strip_prefix("/api")?;
     Some(match path {
         "/v1/epoch/key-rotation-info" => json!({
@@ -47,16 +57,78 @@ fn answer(path: &str, epochs: &Mutex<VecDeque<u32>>) -> Option<Value> {
             "progress": {"current_key_rotation_id": 3, "current_rotation_starting_epoch": 72,
                 "current_rotation_ending_epoch": 95}}),
         "/v1/nym-nodes/rewarded-set" => json!({"epoch_id": 80, "entry_gateways": [4],
-            "exit_gateways": [], "layer1": [1, 77], "layer2": [2], "layer3": [3], "standby": []}),
-        "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=0" => page(80, 3, 0, &mixes[..2]),
-        "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=1" => page(80, 3, 1, &mixes[2..]),
+            "exit_gateways": [], "layer1": [1, 5, 6, 77], "layer2": [2], "layer3": [3], "standby": []}),
+        "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=0" => page(80, 5, 0, &mixes[..2]),
+        "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=1" => page(80, 5, 1, &mixes[2..]),
         "/v2/unstable/nym-nodes/skimmed/entry-gateways?page=0" => {
             let mut epochs = epochs.lock().unwrap();
             let epoch = if epochs.len() > 1 { epochs.pop_front() } else { epochs.front().copied() };
             page(epoch.unwrap(), 1, 0, &[skimmed(4, &nodes::Role::EntryGateway)])
         }
+        "/v1/nym-nodes/described?page=0" => {
+            json!({"pagination": {"total": 4, "page": 0, "size": 3},
+            "data": [described(Some("nonsense".into())), described(Some(address(5))),
+                described(None)]})
+        }
+        "/v1/nym-nodes/described?page=1" => {
+            json!({"pagination": {"total": 4, "page": 1, "size": 1},
+            "data": [described(Some(address(6)))]})
+        }
         _ => return None,
     })
+}
+
+/// The address of a network requester.
+fn address(seed: u8) -> String {
+    Recipient::new(key(seed), [seed; 32], key(4)).unwrap().to_string()
+}
+
+/// What a stock directory has heard from a node; much of it does not matter here.
+fn described(requester: Option<String>) -> Value {
+    let requester = requester.map(|address| json!({"address": address, "uses_exit_policy": true}));
+    json!({"node_id": 1, "contract_node_type": "nym_node",
+        "description": {"last_polled": "2026-11-24 22:15:00.0 +00:00:00",
+            "network_requester": requester, "ip_packet_router": null}})
+}
+
+/// What a node has told a directory of Phix.
+fn signed(alive: bool, network_requester: Option<String>) -> Value {
+    let description = registration::Description {
+        identity: directory::PublicKey(key(4)),
+        sphinx: vec![],
+        noise: None,
+        addresses: vec![],
+        mix_port: 1789,
+        entry: None,
+        roles: nodes::SupportedRoles::default(),
+        services: registration::Services { network_requester, ip_packet_router: None },
+        software: String::new(),
+        made_at_ms: 0,
+    };
+    json!({"node_id": 1, "performance": "1", "alive": alive, "description": description,
+        "signature": ""})
+}
+
+fn requesters(url: String) -> Vec<String> {
+    let settings = Settings {
+        directory: Some(url),
+        topology_timeout: Length::millis(60_000),
+        ..Settings::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let known = runtime.block_on(network_requesters(&settings)).unwrap();
+    known.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn network_requesters_are_those_that_a_directory_of_either_kind_knows() {
+    let directory = serve(&[80]);
+    assert_eq!(requesters(format!("http://{directory}/api")), [address(5), address(6)]);
+    assert_eq!(requesters(format!("http://{directory}/own")), [address(7)]);
+    let settings = Settings { topology: Some("net.json".into()), ..Settings::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(network_requesters(&settings)).unwrap_err();
+    assert!(error.to_string().contains("--exit"), "{error}");
 }
 
 /// A directory; it ends with the process.
@@ -85,14 +157,35 @@ fn serve(epochs: &[u32]) -> SocketAddr {
 }
 
 fn fetch(url: &str) -> Result<Topology, DirectoryError> {
+    fetch_with(url, Settings::default())
+}
+
+fn fetch_with(url: &str, settings: Settings) -> Result<Topology, DirectoryError> {
     let settings = Settings {
         directory: Some(url.into()),
         topology_timeout: Length::millis(60_000),
-        ..Settings::default()
+        ..settings
     };
     let source = Source::new(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(source.fetch())
+}
+
+fn layers(topology: &Topology) -> [Vec<NodeId>; 3] {
+    let layers = topology.form().rewarded_set.layers();
+    layers.map(|layer| layer.iter().copied().collect())
+}
+
+#[test]
+fn nodes_that_perform_badly_are_passed_by_as_far_as_is_wanted() {
+    let url = format!("http://{}/api", serve(&[80]));
+    let least = |mix_performance| {
+        let settings = Settings { mix_performance, ..Settings::default() };
+        layers(&fetch_with(&url, settings).unwrap())
+    };
+    assert_eq!(least(50), [vec![1], vec![2], vec![3]], "a layer does not lose its last node");
+    assert_eq!(least(49), [vec![1, 5], vec![2], vec![3]]);
+    assert_eq!(least(0), [vec![1, 5, 6], vec![2], vec![3]]);
 }
 
 #[test]
@@ -100,10 +193,8 @@ fn pages_are_joined_to_a_topology() {
     let topology = fetch(&format!("http://{}/api/", serve(&[80]))).unwrap();
     let metadata = topology.metadata();
     assert_eq!((metadata.key_rotation_id, metadata.absolute_epoch_id), (3, 80));
-    // Node 77 is in the set, and no list describes it.
-    let layers = topology.form().rewarded_set.layers();
-    let layers = layers.map(|layer| layer.iter().copied().collect::<Vec<_>>());
-    assert_eq!(layers, [vec![1], vec![2], vec![3]]);
+    // Node 77 is in the set, and no list describes it; 5 and 6 let nothing through.
+    assert_eq!(layers(&topology), [vec![1], vec![2], vec![3]]);
     let gateway = topology.entry_gateways().next().unwrap();
     assert_eq!(gateway.entry.as_ref().unwrap().clients_ws_port, 9000);
     assert_eq!(gateway.mix_host, "127.0.0.1:1793".parse().unwrap());
@@ -129,7 +220,8 @@ fn what_is_no_directory_is_said() {
     said("gopher://x", "is not a URL");
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", mute.local_addr().unwrap()), ["http", "https"]);
-    let late = Source::Directory { url: url.unwrap(), patience: Duration::from_millis(50) };
+    let (url, patience) = (url.unwrap(), Duration::from_millis(50));
+    let late = Source::Directory { url, patience, least: Least::new(&Settings::default()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(late.fetch()).unwrap_err();
     assert!(matches!(error, DirectoryError::Late(..)), "{error}");

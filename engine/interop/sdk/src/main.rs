@@ -2,13 +2,16 @@
 //! do, with nothing of Phix in it.
 //!
 //! ```text
-//! phix-stock DIRECTORY-URL [STORAGE]
+//! phix-stock DIRECTORY-URL [--storage DIR | --through GATEWAY]
 //!
 //! in:   send RECIPIENT SURBS HEX        out:  address RECIPIENT
 //!       reply TAG HEX                         message TAG-OR-MINUS HEX
 //! ```
 //!
-//! It ends when its input does.
+//! It ends when its input does. With a gateway it has a topology provider of its own, of a network
+//! with that one gateway.
+
+mod provider;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,14 +23,13 @@ use nym_sdk::mixnet::{
 use nym_sdk::{NymNetworkDetails, ValidatorDetails};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use provider::Provider;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("the URL of a directory is missing")?;
-    let storage = arguments.next().map(PathBuf::from);
-    let mut client = connect(&directory, storage).await?;
+    let mut client = connect(&Arguments::given()?).await?;
     println!("address {}", client.nym_address());
     // A task of its own: the SDK takes a message when it has room, and one that is given up
     // halfway, because another has come, is lost.
@@ -51,23 +53,58 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A client in the network that `directory` describes. Credentials are off, as they are in the SDK
-/// unless a program asks for them.
-async fn connect(directory: &str, storage: Option<PathBuf>) -> Result<MixnetClient, Failure> {
-    let endpoint = ValidatorDetails::new("http://127.0.0.1:1", Some(directory), None);
-    let network = NymNetworkDetails::new_empty()
-        .with_network_name("phix".into())
-        .with_validator_endpoint(endpoint);
-    let client = match storage {
-        None => {
+/// What the command line says.
+struct Arguments {
+    directory: String,
+    storage: Option<PathBuf>,
+    through: Option<String>,
+}
+
+impl Arguments {
+    fn given() -> Result<Self, Failure> {
+        let mut given = std::env::args().skip(1);
+        let directory = given.next().ok_or("the URL of a directory is missing")?;
+        let mut arguments = Self { directory, storage: None, through: None };
+        while let Some(flag) = given.next() {
+            let value = given.next().ok_or_else(|| format!("{flag} has no value"))?;
+            match flag.as_str() {
+                "--storage" => arguments.storage = Some(value.into()),
+                "--through" => arguments.through = Some(value),
+                _ => return Err(format!("{flag} is no argument").into()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// The network that the directory describes. Credentials are off, as they are in the SDK
+    /// unless a program asks for them.
+    fn network(&self) -> NymNetworkDetails {
+        let endpoint = ValidatorDetails::new("http://127.0.0.1:1", Some(&self.directory), None);
+        NymNetworkDetails::new_empty()
+            .with_network_name("phix".into())
+            .with_validator_endpoint(endpoint)
+    }
+}
+
+async fn connect(arguments: &Arguments) -> Result<MixnetClient, Failure> {
+    let network = arguments.network();
+    let client = match (&arguments.storage, &arguments.through) {
+        (None, None) => {
             let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
             builder.build()?.connect_to_mixnet().await?
         }
-        Some(dir) => {
-            let paths = StoragePaths::new_from_dir(&dir)?;
+        (None, Some(gateway)) => {
+            let provider = Provider::new(&arguments.directory, gateway.clone())?;
+            let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
+            let builder = builder.custom_topology_provider(Box::new(provider));
+            builder.build()?.connect_to_mixnet().await?
+        }
+        (Some(dir), None) => {
+            let paths = StoragePaths::new_from_dir(dir)?;
             let builder = MixnetClientBuilder::new_with_default_storage(paths).await?;
             builder.network_details(network).build()?.connect_to_mixnet().await?
         }
+        (Some(_), Some(_)) => return Err("give --storage or --through".into()),
     };
     Ok(client)
 }

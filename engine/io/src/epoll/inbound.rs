@@ -94,7 +94,10 @@ impl EpollLink {
     pub(super) fn adopt_one(&mut self, handed: Handed, intake: &mut Intake<'_>) {
         let Handed { socket, stream } = handed;
         let Some(pass) = self.sources.admit(&socket, intake.counters) else { return };
-        let Ok(stream) = self.streams.adopt(pass, stream, intake, self.now) else { return };
+        let Ok(stream) = self.streams.adopt(pass, stream, &self.voices.noise, intake, self.now)
+        else {
+            return;
+        };
         if let Err(unseated) = self.seat(Inbound::new(socket, stream)) {
             intake.counters.refused += 1;
             if let Some(mut unseated) = unseated {

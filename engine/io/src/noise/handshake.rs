@@ -85,7 +85,8 @@ pub struct Greeting {
     state: HandshakeState,
     pattern: Pattern,
     initiator: bool,
-    /// Whom it must be with. An initiator knows from the start; its library sees to it.
+    /// Whom it must be with, if that matters. An initiator knows from the start; its library sees
+    /// to it.
     expected: Option<[u8; 32]>,
     /// What has come of the present record.
     record: Message,
@@ -117,13 +118,12 @@ impl Greeting {
         Ok((greeting, message))
     }
 
-    /// Awaits a handshake from the node whose key is `initiator`.
-    pub fn respond(key: &NoiseKey, pattern: Pattern, initiator: [u8; 32]) -> Self {
+    /// Awaits a handshake from the node whose key is `initiator`, or from anyone.
+    pub fn respond(key: &NoiseKey, pattern: Pattern, initiator: Option<[u8; 32]>) -> Self {
         let psk = psk(key.public());
         let state = builder(key, pattern, &psk).build_responder();
         let state = state.expect("builder of a known pattern with all of its keys");
-        let expected = Some(initiator);
-        Self { state, pattern, initiator: false, expected, record: Message::new() }
+        Self { state, pattern, initiator: false, expected: initiator, record: Message::new() }
     }
 
     /// Takes bytes of the stream, as many as belong to the present message; `bytes` is what is

@@ -21,7 +21,7 @@ mod tests;
 
 pub use cipher::{Exhausted, Forged, Opener, ReceivingKey, Sealer};
 pub use handshake::{Greeting, GreetingError, Heard, Message, NoiseKey, Session};
-pub(crate) use policy::Begin;
+pub(crate) use policy::{Answer, Begin, Either};
 pub use policy::{Noise, NoisePeers, Plain};
 pub use reader::{Gathering, Reader, RecordError};
 pub use record::{BODY_MAX, HEADER_LEN, Kind, Pattern, RecordHeader, TAG_LEN};

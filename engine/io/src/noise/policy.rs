@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::handshake::{Greeting, GreetingError, Message, NoiseKey};
-use super::record::Pattern;
+use super::record::{Pattern, VERSION};
 
 /// The Noise keys of other nodes, by the address that they connect from and listen on. The port
 /// does not count, as in the stock software, so that all nodes at one address have one key.
@@ -69,6 +69,34 @@ pub(crate) enum Begin<T> {
     Refused,
 }
 
+/// How a connection in is answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It must begin with a handshake.
+    Greeting(Box<Greeting>),
+    /// Its first byte tells.
+    Either(Box<Either>),
+}
+
+/// A connection in that may begin in either way. Nodes learn of each other at different times: one
+/// that does not know this node yet sends frames, and one that this node does not know yet greets.
+#[derive(Debug)]
+pub(crate) struct Either {
+    own: Arc<NoiseKey>,
+    pattern: Pattern,
+    /// The key of the node at the other end, if it is known.
+    initiator: Option<[u8; 32]>,
+}
+
+impl Either {
+    /// The answer to a connection whose first byte is `first`; nothing if it carries frames. These
+    /// begin with their version, 7 or 8, and handshakes with that of records, which is 1.
+    pub(crate) fn told_by(&self, first: u8) -> Option<Box<Greeting>> {
+        let greets = first == VERSION;
+        greets.then(|| Box::new(Greeting::respond(&self.own, self.pattern, self.initiator)))
+    }
+}
+
 impl Noise {
     /// Whether connections to and from `address` carry anything.
     pub(crate) fn speaks_with(&self, address: IpAddr) -> bool {
@@ -76,10 +104,16 @@ impl Noise {
     }
 
     /// How a connection from `address` begins.
-    pub(crate) fn accepted(&self, address: Option<IpAddr>) -> Begin<Box<Greeting>> {
-        match (&self.key, address.and_then(|address| self.peers.key(address))) {
-            (Some(own), Some(key)) => {
-                Begin::Noise(Box::new(Greeting::respond(own, self.pattern, *key)))
+    pub(crate) fn accepted(&self, address: IpAddr) -> Begin<Answer> {
+        match (&self.key, self.peers.key(address), self.plain) {
+            (Some(own), key, Plain::Allowed) => {
+                let (own, initiator) = (Arc::clone(own), key.copied());
+                let either = Either { own, pattern: self.pattern, initiator };
+                Begin::Noise(Answer::Either(Box::new(either)))
+            }
+            (Some(own), Some(key), Plain::Refused) => {
+                let greeting = Greeting::respond(own, self.pattern, Some(*key));
+                Begin::Noise(Answer::Greeting(Box::new(greeting)))
             }
             _ => self.otherwise(),
         }

@@ -15,7 +15,7 @@ pub const TAG_LEN: usize = 16;
 pub const BODY_MAX: usize = 65_535;
 
 /// The only version of these records, and of how the pre-shared key is made.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// A Noise protocol; the discriminant stands in each record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -52,7 +52,7 @@ fn talk(
 fn ends(pattern: Pattern) -> Ends {
     let (one, two) = (key(1), key(2));
     let begun = Greeting::initiate(&one, pattern, two.public()).unwrap();
-    talk(begun, Greeting::respond(&two, pattern, *one.public()), 1000).unwrap()
+    talk(begun, Greeting::respond(&two, pattern, Some(*one.public())), 1000).unwrap()
 }
 
 fn seal(sealer: &mut Sealer, text: &[u8]) -> Vec<u8> {
@@ -108,7 +108,7 @@ fn two_ends_agree_however_their_messages_are_cut() {
         for step in 1..=104 {
             let (one, two) = (key(1), key(2));
             let begun = Greeting::initiate(&one, pattern, two.public()).unwrap();
-            let responder = Greeting::respond(&two, pattern, *one.public());
+            let responder = Greeting::respond(&two, pattern, Some(*one.public()));
             let mut ends = talk(begun, responder, step).unwrap();
             let record = seal(&mut ends.initiator.sealer, b"there");
             let mut reader = Reader::new(ends.responder.opener);
@@ -139,7 +139,7 @@ fn every_message_with_a_bit_turned_ends_the_handshake() {
 fn turned_handshake(pattern: Pattern, turned: usize, at: usize) -> bool {
     let (one, two) = (key(1), key(2));
     let (mut initiator, first) = Greeting::initiate(&one, pattern, two.public()).unwrap();
-    let mut responder = Greeting::respond(&two, pattern, *one.public());
+    let mut responder = Greeting::respond(&two, pattern, Some(*one.public()));
     let mut message = first;
     for number in 0.. {
         if number == turned {
@@ -162,11 +162,11 @@ fn the_responder_knows_whom_it_speaks_with() {
         let (one, two, three) = (key(1), key(2), key(3));
         // Of the key of another node than the one at its address.
         let begun = Greeting::initiate(&three, pattern, two.public()).unwrap();
-        let ended = talk(begun, Greeting::respond(&two, pattern, *one.public()), 1000);
+        let ended = talk(begun, Greeting::respond(&two, pattern, Some(*one.public())), 1000);
         assert_eq!(ended.err(), Some(GreetingError::Stranger));
         // For another responder, and with another pre-shared key by that.
         let begun = Greeting::initiate(&one, pattern, three.public()).unwrap();
-        let ended = talk(begun, Greeting::respond(&two, pattern, *one.public()), 1000);
+        let ended = talk(begun, Greeting::respond(&two, pattern, Some(*one.public())), 1000);
         assert_eq!(ended.err(), Some(GreetingError::Message));
     }
 }
@@ -176,7 +176,7 @@ fn both_ends_speak_one_pattern() {
     for (ours, theirs) in [(PATTERNS[0], PATTERNS[1]), (PATTERNS[1], PATTERNS[0])] {
         let (one, two) = (key(1), key(2));
         let begun = Greeting::initiate(&one, ours, two.public()).unwrap();
-        let ended = talk(begun, Greeting::respond(&two, theirs, *one.public()), 1000);
+        let ended = talk(begun, Greeting::respond(&two, theirs, Some(*one.public())), 1000);
         assert_eq!(ended.err(), Some(GreetingError::Record));
     }
 }
@@ -186,7 +186,7 @@ fn a_handshake_has_no_other_records_and_no_long_ones() {
     let (one, two) = (key(1), key(2));
     let head = |kind, len| RecordHeader { pattern: Pattern::XkPsk3, kind, len }.bytes();
     let heard = |bytes: &[u8]| {
-        Greeting::respond(&two, Pattern::XkPsk3, *one.public()).hear(&mut &bytes[..]).err()
+        Greeting::respond(&two, Pattern::XkPsk3, Some(*one.public())).hear(&mut &bytes[..]).err()
     };
     assert_eq!(heard(&head(Kind::Data, 48)), Some(GreetingError::Record));
     assert_eq!(heard(&head(Kind::Handshake, 129)), Some(GreetingError::Record));
@@ -360,19 +360,28 @@ fn whom_is_spoken_to() {
     };
     let own = || Some(std::sync::Arc::new(key(1)));
     let (known, unknown) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let mapped = "::ffff:10.0.0.1".parse().unwrap();
     let with = noise(own(), Plain::Allowed);
-    assert!(matches!(with.accepted(Some(known)), Begin::Noise(_)));
-    assert!(matches!(with.accepted(Some("::ffff:10.0.0.1".parse().unwrap())), Begin::Noise(_)));
-    assert!(matches!(with.accepted(Some(unknown)), Begin::Plain));
-    assert!(matches!(with.accepted(None), Begin::Plain));
+    for address in [known, mapped, unknown] {
+        let begin = with.accepted(address);
+        let Begin::Noise(Answer::Either(either)) = begin else { panic!("{begin:?}") };
+        // A frame of either version, a handshake, and what is neither.
+        assert_eq!(
+            [7, 8, 1, 0, 2].map(|first| either.told_by(first).is_some()),
+            [false, false, true, false, false]
+        );
+    }
     assert!(matches!(with.connected(known), Ok(Begin::Noise(_))));
+    assert!(matches!(with.connected(unknown), Ok(Begin::Plain)));
     let only = noise(own(), Plain::Refused);
-    assert!(matches!(only.accepted(Some(unknown)), Begin::Refused));
-    assert!(matches!(only.accepted(None), Begin::Refused));
+    for address in [known, mapped] {
+        assert!(matches!(only.accepted(address), Begin::Noise(Answer::Greeting(_))));
+    }
+    assert!(matches!(only.accepted(unknown), Begin::Refused));
     assert!(matches!(only.connected(unknown), Ok(Begin::Refused)));
     assert!(only.speaks_with(known) && !only.speaks_with(unknown) && with.speaks_with(unknown));
     let without = noise(None, Plain::Allowed);
-    assert!(matches!(without.accepted(Some(known)), Begin::Plain));
+    assert!(matches!(without.accepted(known), Begin::Plain));
 }
 
 /// The other end is snow, with its own transport, and a pre-shared key made here by hand.
@@ -407,7 +416,7 @@ fn mixed(pattern: Pattern, ours_initiates: bool) -> (Session, TransportState) {
         theirs.read_message(&first[HEADER_LEN..], &mut body).unwrap();
         (greeting, None)
     } else {
-        (Greeting::respond(&two, pattern, *one.public()), None::<Vec<u8>>)
+        (Greeting::respond(&two, pattern, Some(*one.public())), None::<Vec<u8>>)
     };
     loop {
         if theirs.is_my_turn() && !theirs.is_handshake_finished() {

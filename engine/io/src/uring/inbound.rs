@@ -98,7 +98,7 @@ impl UringLink {
             intake.counters.refused += 1;
             return Ok(());
         }
-        match self.streams.adopt(pass, stream, intake, self.now) {
+        match self.streams.adopt(pass, stream, &self.voices.noise, intake, self.now) {
             Ok(stream) => self.seat(socket, stream),
             Err(_) => Ok(()),
         }

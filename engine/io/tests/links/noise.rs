@@ -86,7 +86,7 @@ fn greet(on: &mut TcpStream, own: &NoiseKey, pattern: Pattern) -> Sealer {
 
 /// A handshake with a server, as the responder whose key is `own`.
 fn answer(on: &mut TcpStream, own: &NoiseKey, pattern: Pattern) -> Reader {
-    let mut greeting = Greeting::respond(own, pattern, *key(1).public());
+    let mut greeting = Greeting::respond(own, pattern, Some(*key(1).public()));
     loop {
         match greeting.hear(&mut &record(on)[..]).unwrap() {
             Heard::Part => panic!("the record was whole"),
@@ -200,6 +200,97 @@ fn plain_peers_are_served_where_that_is_allowed() {
     });
 }
 
+/// Nodes learn of each other at different times, so that either may not know of the other yet.
+#[test]
+fn who_knows_the_other_and_who_does_not_makes_no_difference_to_what_arrives() {
+    each(|link| {
+        let (known, unknown, hop) = (host(11, 1, link), host(11, 2, link), hop());
+        let (own, nobodys) = (key(2), key(4));
+        let server = start(speaking(link, Pattern::XkPsk3, Plain::Allowed, &[(known, &own)]));
+        let sent = several(40, hop.local_addr().unwrap());
+        let parts: Vec<_> = sent.chunks(10).collect();
+        let mut open = Vec::new();
+        for (from, own, part) in [(known, &own, parts[0]), (unknown, &nobodys, parts[1])] {
+            let mut connection = connect_from(&server, from);
+            let mut sealer = greet(&mut connection, own, Pattern::XkPsk3);
+            connection.write_all(&seal(&mut sealer, &stream(part))).unwrap();
+            open.push(connection);
+        }
+        for (from, part) in [(known, parts[2]), (unknown, parts[3])] {
+            let mut connection = connect_from(&server, from);
+            connection.write_all(&stream(part)).unwrap();
+            open.push(connection);
+        }
+        let mut next = accept(&hop);
+        assert_same(read(&mut next, sent.len(), FrameVersion::Current), &sent);
+        // Where a key is known, it is that one or none.
+        let mut stranger = connect_from(&server, known);
+        greet(&mut stranger, &nobodys, Pattern::XkPsk3);
+        assert!(is_closed(&mut stranger));
+        until(&server, "failed", |counters| counters.noise_failed == 1);
+        let report = server.stop();
+        assert_balance(&report);
+        assert_eq!((report.counters.noise_handshakes, report.counters.malformed), (2, 0));
+    });
+}
+
+/// A connection may change hands before its first byte tells what it is.
+#[test]
+fn connections_that_have_not_begun_change_hands_and_begin_in_either_way() {
+    each(|link| {
+        let (from, own, hop) = (host(12, 1, link), key(2), hop());
+        let settings = speaking(link, Pattern::XkPsk3, Plain::Allowed, &[]);
+        let keys = crate::common::keys();
+        let old = Server::start(settings.clone(), keys.clone(), |_| Refuse).unwrap();
+        let [mut greets, mut plain] = [(); 2].map(|()| connect_from(&old, from));
+        until(&old, "accepted", |counters| counters.accepted == 2);
+        let fds = old.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+        let basis = Basis { listeners: Some(fds), ..Basis::default() };
+        let new = Server::start_silent(settings, basis, keys, |_| Refuse).unwrap();
+        new.open(old.release()).unwrap();
+        assert_balance(&old.stop());
+        let sent = several(4, hop.local_addr().unwrap());
+        let mut sealer = greet(&mut greets, &own, Pattern::XkPsk3);
+        greets.write_all(&seal(&mut sealer, &stream(&sent[..2]))).unwrap();
+        plain.write_all(&stream(&sent[2..])).unwrap();
+        assert_same(read(&mut accept(&hop), 4, FrameVersion::Current), &sent);
+        assert_balance(&new.stop());
+    });
+}
+
+/// A setting that an upgrade changes holds for connections of before as well.
+#[test]
+fn plain_connections_end_where_they_change_hands_to_who_refuses_them() {
+    each(|link| {
+        let (from, own, hop) = (host(13, 1, link), key(2), hop());
+        let peers = [(from, &own)];
+        let settings = |plain| speaking(link, Pattern::XkPsk3, plain, &peers);
+        let keys = crate::common::keys();
+        let old = Server::start(settings(Plain::Allowed), keys.clone(), |_| Refuse).unwrap();
+        let [mut between, mut inside, mut greets] = [(); 3].map(|()| connect_from(&old, from));
+        let mut unknown = connect(&old);
+        let sent = several(4, hop.local_addr().unwrap());
+        between.write_all(&stream(&sent[..1])).unwrap();
+        inside.write_all(&stream(&sent[1..2])[..1_000]).unwrap();
+        until(&old, "accepted", |counters| counters.accepted == 4 && counters.forwarded == 1);
+        let fds = old.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+        let basis = Basis { listeners: Some(fds), ..Basis::default() };
+        let new = Server::start_silent(settings(Plain::Refused), basis, keys, |_| Refuse).unwrap();
+        new.open(old.release()).unwrap();
+        assert_balance(&old.stop());
+        assert!(is_closed(&mut inside) && is_closed(&mut unknown));
+        between.write_all(&stream(&sent[2..3])).unwrap();
+        assert!(is_closed(&mut between), "frames are no handshake");
+        greet(&mut greets, &own, Pattern::XkPsk3);
+        until(&new, "refused and greeted", |counters| {
+            (counters.plain_refused, counters.noise_failed, counters.noise_handshakes) == (2, 1, 1)
+        });
+        let report = new.stop();
+        assert_balance(&report);
+        assert_eq!((report.counters.received, report.counters.malformed), (0, 0));
+    });
+}
+
 #[test]
 fn plain_peers_are_refused_where_it_is_not() {
     each(|link| {
@@ -253,7 +344,7 @@ fn handshakes_that_fail_or_never_end_are_closed_and_counted() {
     each(|link| {
         let (from, own) = (host(5, 1, link), key(2));
         let peers = [(from, &own)];
-        let server = start(speaking(link, Pattern::XkPsk3, Plain::Allowed, &peers));
+        let server = start(speaking(link, Pattern::XkPsk3, Plain::Refused, &peers));
         // Frames, where a handshake is due.
         let mut plain = connect_from(&server, from);
         plain.write_all(&stream(&several(1, "127.0.0.1:9".parse().unwrap()))).unwrap();

@@ -7,7 +7,9 @@ mod gateway_binary;
 mod gateway_text;
 #[path = "../../../tests/fuzzed/input.rs"]
 mod input;
+mod ipr;
 mod messages;
+mod requester;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -30,6 +32,19 @@ fn drive(mut target: impl FnMut(&[u8]), count: u64, longest: usize) {
         target(&data);
         drop(told);
     }
+}
+
+#[test]
+fn every_body_is_a_target_of_the_fuzzer() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzzed");
+    let fuzzer = include_str!("../../../fuzz/Cargo.toml");
+    let files = std::fs::read_dir(here).unwrap().map(|file| file.unwrap().file_name());
+    let mut bodies = files.filter(|file| file != "main.rs");
+    let missing = bodies.find(|file| {
+        let file = file.to_str().unwrap();
+        !fuzzer.contains(&format!("path = \"fuzz_targets/{file}\""))
+    });
+    assert_eq!(missing, None, "engine/fuzz does not have it");
 }
 
 #[test]
@@ -62,6 +77,26 @@ fn text_messages_are_read_or_refused() {
 fn messages_are_read_or_refused() {
     let mut seen = messages::Seen::default();
     drive(|data| messages::observe(data, &mut seen), 20_000, 300);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_of_the_packet_router_are_read_or_refused() {
+    let mut seen = ipr::Seen::default();
+    drive(|data| ipr::observe(data, &mut seen), 20_000, 200);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_of_the_requester_are_read_or_refused() {
+    let mut seen = requester::Seen::default();
+    drive(|data| requester::observe(data, &mut seen), 20_000, 300);
     println!("{seen:?}");
     let enough = |count: &u64| *count > 100;
     assert!(seen.read.iter().all(enough), "random input is worth what it reaches");

@@ -86,8 +86,8 @@ impl Prober {
             self = self.round(PATIENCE.min(between)).await;
             let network = self.desk.has_network();
             let between = if network { between } else { between.min(FOUNDING) };
-            // Whoever asks to be looked at is, but not more often than nodes are at the least.
-            sleep_until(begun + least).await;
+            // Whoever is new and asks to be looked at is, but not at any moment.
+            sleep_until(begun + between.min(FOUNDING)).await;
             tokio::select! {
                 () = sleep_until(begun + between) => {}
                 () = self.bell.notified() => {}

@@ -2,8 +2,8 @@
 //!
 //! They lie in the table `inbox` of the entry's database. A message is acknowledged to its sender
 //! only after the transaction that stored it was committed, so that what was acknowledged outlives
-//! the process. It is removed when its client's connection has taken it, when it is [`AGE_MAX`]
-//! old, or with its client. Each client may have so many bytes there, and all of them together so
+//! the process. It is removed when its client has confirmed it, when it is [`AGE_MAX`] old, or with
+//! its client. Each client may have so many bytes there, and all of them together so
 //! many; beyond that, and for those who are not registered, messages are dropped, counted, and not
 //! acknowledged.
 

@@ -2,6 +2,7 @@
 
 mod apps;
 mod gateway;
+mod observed;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,6 @@ use super::{Builder, Client, ConnectError, LinkError, SendError, Status};
 use crate::mixnet::core::{MESSAGE_MAX, Outgoing, Unsendable};
 use crate::mixnet::settings::{Length, Settings};
 use crate::mixnet::testing;
-use crate::stats::{Erlang, ks_critical, ks_distance};
 use crate::topology;
 use gateway::Gateway;
 
@@ -224,57 +224,5 @@ fn what_cannot_be_sent_or_reached_is_said() {
         let dir = Path::new("/nonexistent/client");
         let error = within(Client::builder().dir(dir).connect()).await.unwrap_err();
         assert!(error.to_string().contains("phix-client init"), "{error}");
-    });
-}
-
-/// The test looks at few packets, because what else the machine does shows in their times. On a
-/// quiet one, `PHIX_OBSERVED_PACKETS=2000` has it look closely, for 40 s.
-#[test]
-fn an_observer_of_the_socket_sees_no_difference() {
-    let asked = std::env::var("PHIX_OBSERVED_PACKETS").ok();
-    let packets = asked.and_then(|count| count.parse().ok()).unwrap_or(200);
-    run(async move {
-        let scene = Scene::new().await;
-        let stock = Settings {
-            main_stream: Length::millis(20),
-            loop_cover: Length::millis(200),
-            ..scene.settings()
-        };
-        let connect = || Client::builder().settings(stock.clone()).connect();
-        let (idle, busy) = (connect().await.unwrap(), connect().await.unwrap());
-        let mute = Settings { main_stream: Length::millis(1000), ..scene.settings() };
-        let mut receiving = Client::builder().settings(mute).connect().await.unwrap();
-        let recipient = *receiving.address();
-        let sender = busy.sender().clone();
-        let sending = tokio::spawn(async move {
-            while sender.send(recipient, pattern(200_000, 0)).await.is_ok() {}
-        });
-        let seen = |client: &Client| scene.gateway.observed(client.address().identity());
-        while seen(&idle).len() <= packets || seen(&busy).len() <= packets {
-            let pause = tokio::time::sleep(Duration::from_millis(100));
-            tokio::select! {
-                () = pause => {}
-                came = receiving.receive() => drop(came),
-            }
-        }
-        // Two independent streams of exponential times are one of their summed rate.
-        let theory = Erlang::new(1, 1.0 / (1.0 / 20.0 + 1.0 / 200.0));
-        let mut lengths = Vec::new();
-        for client in [&idle, &busy] {
-            let seen = &seen(client)[..=packets];
-            lengths.extend(seen.iter().map(|(_, len)| *len));
-            let between =
-                |pair: &[(std::time::Instant, usize)]| (pair[1].0 - pair[0].0).as_secs_f64() * 1e3;
-            let sample: Vec<_> = seen.windows(2).map(between).collect();
-            let distance = ks_distance(&sample, |x| theory.cdf(x));
-            let critical = ks_critical(packets, 0.001);
-            println!("distance {distance:.4}, critical {critical:.4}, {packets} packets");
-            assert!(distance < critical, "{distance} of {critical}");
-        }
-        lengths.dedup();
-        assert_eq!(lengths.len(), 1, "all packets have one length");
-        let (idle, busy) = (idle.disconnect().await.unwrap(), busy.disconnect().await.unwrap());
-        assert!(idle.sent_fragments == 0 && busy.sent_cover_main < packets as u64 / 10);
-        within(sending).await.unwrap();
     });
 }

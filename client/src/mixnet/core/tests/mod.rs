@@ -1,5 +1,6 @@
 //! Clients in virtual time, over a network that loses, repeats and reorders.
 
+mod supply;
 mod world;
 
 use chacha20::ChaCha20Rng;
@@ -87,6 +88,26 @@ fn a_fragment_is_sent_again_when_its_acknowledgement_is_overdue_and_not_before()
     world.run(passes, |members| members[0].arrived.len() == 1);
     assert_eq!(world.members[1].received.len(), 1);
     assert!(world.members[1].core.counters().received_duplicates >= 1);
+}
+
+#[test]
+fn a_stream_without_cover_sends_what_waits_and_nothing_else() {
+    let bare = Settings { main_cover: false, main_stream: Length::millis(1), ..fast() };
+    let mut world = World::new(&[bare, mute()], 31);
+    send(&mut world, 0, 1, pattern(50_000, 1), 0);
+    let some_lost = |rng: &mut ChaCha20Rng, _| match rng.random_range(0..10) {
+        0 => Fate::Lost,
+        _ => Fate::Passes,
+    };
+    world.run(some_lost, |members| members[0].arrived.len() == 1);
+    assert_eq!(world.members[1].received[0].data, pattern(50_000, 1));
+    let counters = world.members[0].core.counters();
+    assert!(counters.sent_again > 0, "{counters:?}");
+    assert_eq!((counters.sent_cover_main, counters.no_route), (0, 0));
+    // It looks only now and then what there is to do.
+    let (now, core) = (world.now, &mut world.members[0].core);
+    assert!(core.depart(now).is_none());
+    assert!(core.deadline().since(now) > Span::from_millis(50));
 }
 
 #[test]

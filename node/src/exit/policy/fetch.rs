@@ -1,0 +1,98 @@
+//! A policy from a URL, and the copy of it that is kept on disk.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use phix_client::files::{self, words};
+use phix_client::mixnet::dial::{self, Url};
+use tokio::time::timeout;
+
+use super::TEXT_MAX;
+
+/// How long an answer may take, name resolution and connecting included.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The text at `url`.
+///
+/// # Errors
+/// What went wrong, as the rest of a sentence.
+pub(super) async fn fetch(url: &Url) -> Result<String, String> {
+    let fetched = timeout(PATIENCE, exchange(url)).await;
+    fetched.unwrap_or_else(|_| Err(format!("it took longer than {} s", PATIENCE.as_secs())))
+}
+
+async fn exchange(url: &Url) -> Result<String, String> {
+    let stream = dial::connect(url).await.map_err(|error| words(&error))?;
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+    let path = if url.path.is_empty() { "/" } else { &url.path };
+    let request = Request::get(path)
+        .header(HOST, url.authority())
+        .header(ACCEPT, "text/plain")
+        .body(Empty::<Bytes>::new())
+        .expect("the parts of a URL that was parsed make a request");
+    // The connection moves beside the exchange and ends with it.
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("the server answers {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), TEXT_MAX).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+    };
+    let bytes = tokio::select! {
+        biased;
+        answer = answer => answer?,
+        ended = connection => {
+            let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
+            return Err(format!("the server closed the connection{why}"));
+        }
+    };
+    String::from_utf8(bytes.into()).map_err(|_| "the answer is not UTF-8".into())
+}
+
+/// The text of the policy in the file at `path`.
+///
+/// # Errors
+/// If it cannot be read, is no regular file, is too large, or is not UTF-8.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let (file, metadata) = files::open(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(TEXT_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Keeps `text`, which came from `url`, in the file at `path`, whole or not at all.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(super) fn keep(path: &Path, url: &Url, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    write!(file, "{}{text}", first_line(url))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// What was kept of `url`: nothing if the copy is of another URL.
+pub(super) fn kept(path: &Path, url: &Url) -> Option<String> {
+    let text = read(path).ok()?;
+    text.strip_prefix(&first_line(url)).map(str::to_owned)
+}
+
+/// A copy says where it comes from, so that none is used for a URL that is no longer set.
+fn first_line(url: &Url) -> String {
+    let scheme = if url.tls { "https" } else { "http" };
+    format!("# kept from {scheme}://{}{}\n", url.authority(), url.path)
+}
