@@ -129,9 +129,9 @@ macro_rules! limbs {
 }
 
 /// A fifth of what is done beside a product: one fifth after each pair of columns. `carry z x`
-/// makes a factor of x in z and spoils x; unlike [`Field::carry`](super::super::field::Field::carry)
-/// it adds what leaves at the top before it cuts the lowest limb, which takes one temporary less
-/// and leaves limbs no larger. `turn x y` makes x + y and x - y of x and y, exchanged in the lanes
+/// makes a factor of x in z and spoils x; unlike the trait's `carry` it adds what leaves at the top
+/// before it cuts the lowest limb, which takes one temporary less and leaves limbs no larger. `turn
+/// x y` makes x + y and x - y of x and y, exchanged in the lanes
 /// of mask 4.
 macro_rules! task {
     (4 carry $z:ident $x:ident) => {
