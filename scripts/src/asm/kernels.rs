@@ -36,8 +36,8 @@ const OUTPUT: &str = "arrays on the stack";
 pub(super) const KERNELS: &[Kernel] = &[
     kernel("x25519::avx2::multiply", 165, 210, FEW),
     kernel("x25519::avx512::ladders", 500, 455, TWO_LADDERS),
-    kernel("x25519::avx512::combs", 200, 360, POINTS),
-    kernel("x25519::avx512::columns", 190, 520, POINTS),
+    kernel("x25519::avx512::combs", 170, 350, POINTS),
+    kernel("x25519::avx512::columns", 55, 225, POINTS),
     kernel("kdf::avx2::compress", 34, 47, FEW),
     kernel("kdf::avx2::compress_fixed", 0, 0, ""),
     kernel("kdf::avx512::compress", 0, 0, ""),

@@ -1,8 +1,8 @@
 //! Assembly for field elements of five limbs, as in [`ifma`](super::super::ifma).
 //!
 //! The limbs of element `a` are registers 0 to 4, those of `b` 5 to 9, and so on up to `f`. Two
-//! temporaries are left, and products get by with one: a limb's upper column is finished, folded and
-//! added before the next begins. So 20 limbs can wait in registers while two elements are
+//! temporaries are left, and products get by with one: a limb's upper column is finished, folded
+//! and added before the next begins. So 20 limbs can wait in registers while two elements are
 //! multiplied, and nothing has to be stored.
 
 /// A register's number.
@@ -128,11 +128,11 @@ macro_rules! limbs {
     };
 }
 
-/// A fifth of what is done beside a product, one fifth after each pair of columns. `carry z x` makes
-/// a factor of x in z and spoils x; unlike [`Field::carry`](super::super::field::Field::carry) it
-/// adds what leaves at the top before it cuts the lowest limb, which takes one temporary less and
-/// leaves limbs no larger. `turn x y` makes x + y and x - y of x and y, exchanged in the lanes of
-/// mask 4.
+/// A fifth of what is done beside a product: one fifth after each pair of columns. `carry z x`
+/// makes a factor of x in z and spoils x; unlike the trait's `carry` it adds what leaves at the top
+/// before it cuts the lowest limb, which takes one temporary less and leaves limbs no larger. `turn
+/// x y` makes x + y and x - y of x and y, exchanged in the lanes
+/// of mask 4.
 macro_rules! task {
     (4 carry $z:ident $x:ident) => {
         concat!(
