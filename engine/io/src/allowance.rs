@@ -79,6 +79,12 @@ impl Resting {
         });
         self.first = self.all.iter().map(|(until, _)| *until).min();
     }
+
+    /// Gives back all of them now.
+    pub(crate) fn all_rested(&mut self, back: impl FnMut(Key)) {
+        self.first = None;
+        self.all.drain(..).map(|(_, key)| key).for_each(back);
+    }
 }
 
 #[cfg(test)]

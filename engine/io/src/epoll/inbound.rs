@@ -146,7 +146,7 @@ impl EpollLink {
             return Ok(false);
         };
         // It stays in the round for all that is said about it, and gets no turn.
-        if let Some(until) = stream.rests(self.now) {
+        if let Some(until) = stream.rests(self.now).filter(|_| !self.at_rest) {
             self.resting.add(key, until);
             return Ok(false);
         }

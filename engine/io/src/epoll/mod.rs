@@ -258,9 +258,11 @@ impl Line for EpollLink {
         !self.inbound.iter().any(Inbound::is_greeting)
     }
 
-    /// Nothing is read outside of a turn.
+    /// Nothing is read outside of a turn. Plaintext that waits is taken in from now on whatever its
+    /// source may bring, as nothing more comes of it.
     fn rest(&mut self) -> io::Result<()> {
         self.at_rest = true;
+        self.resting.all_rested(|key| self.round.push_back(key));
         Ok(())
     }
 

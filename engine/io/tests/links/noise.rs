@@ -188,6 +188,43 @@ fn records_with_many_packets_wait_for_room() {
     });
 }
 
+/// Who has brought more than it may is not waited for where connections change hands.
+#[test]
+fn a_source_beyond_its_rate_holds_up_no_handover() {
+    const CONNECTIONS: usize = 16;
+    each(|link| {
+        let (from, own, hop) = (host(14, 1, link), key(2), hop());
+        let mut settings = speaking(link, Pattern::XkPsk3, Plain::Allowed, &[]);
+        settings.shard.capacity = [8192, 64, 8, 8, 8];
+        settings.peers.packets_per_second = Some(1);
+        let server = start(settings);
+        let to = hop.local_addr().unwrap();
+        // More than the inbox has room for, each connection's in one record.
+        let one = stream(&[build(to, Duration::ZERO, PacketSize::Ack)]);
+        let text = one.repeat(60_000 / one.len());
+        let greeted = || {
+            let mut connection = connect_from(&server, from);
+            let mut sealer = greet(&mut connection, &own, Pattern::XkPsk3);
+            (connection, seal(&mut sealer, &text))
+        };
+        let mut all: Vec<_> = (0..CONNECTIONS).map(|_| greeted()).collect();
+        for (connection, record) in &mut all {
+            connection.write_all(record).unwrap();
+        }
+        until(&server, "the first", |counters| counters.received > 0);
+        let (to, released) = std::sync::mpsc::channel();
+        // Not waited for if it fails: it would take most of an hour.
+        std::thread::spawn(move || {
+            let count = server.release().len();
+            to.send((server, count)).unwrap();
+        });
+        let released = released.recv_timeout(Duration::from_secs(60));
+        let (server, count) = released.expect("the handover does not wait for a rate");
+        assert_eq!(count, CONNECTIONS);
+        assert_balance(&server.stop());
+    });
+}
+
 #[test]
 fn plain_peers_are_served_where_that_is_allowed() {
     each(|link| {
