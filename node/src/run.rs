@@ -184,6 +184,9 @@ impl Node {
         if post.offered().is_gateway() {
             shown.with_entry(post.counts());
         }
+        if post.services().is_some() {
+            shown.with_exit(post.exit_counts());
+        }
         if let Err(error) = upgrades.open(place.state_dir().as_deref()) {
             say(format_args!(
                 "`phix-node upgrade` will not reach this node ({error}); SIGUSR2 will"

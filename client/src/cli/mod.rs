@@ -10,6 +10,7 @@ mod post;
 mod receive;
 mod run;
 mod send;
+mod socks5;
 mod values;
 
 use std::fmt::Display;
@@ -26,6 +27,10 @@ Things to try, with the directory or a topology file of a network that runs:
     phix-client init --dir alice --directory http://127.0.0.1:8080/api
     phix-client send --dir alice --to ADDRESS --message 'hello'
     phix-client listen --dir bob
+
+  Browse through the mixnet, as applications do that know SOCKS5:
+    phix-client socks5 --dir alice
+    curl --socks5-hostname 127.0.0.1:1080 http://example.org/
 
   Hand a packet to its first hop directly, without a client:
     phix-client send --topology topology.json --to ADDRESS --message 'hello'
@@ -56,6 +61,7 @@ struct Arguments {
 enum Command {
     Init(init::Arguments),
     Run(run::Arguments),
+    Socks5(socks5::Arguments),
     Send(send::Arguments),
     Listen(listen::Arguments),
     Address(address::Arguments),
@@ -88,6 +94,7 @@ pub fn main() -> ExitCode {
     let ended = match Arguments::try_parse().map(|arguments| arguments.command) {
         Ok(Command::Init(arguments)) => init::run(&arguments),
         Ok(Command::Run(arguments)) => run::run(&arguments),
+        Ok(Command::Socks5(arguments)) => socks5::run(&arguments),
         Ok(Command::Send(arguments)) => send::run(&arguments),
         Ok(Command::Listen(arguments)) => listen::run(&arguments),
         Ok(Command::Address(arguments)) => address::run(&arguments),

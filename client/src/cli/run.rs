@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
 }
 
 /// Says how the client fares whenever that changes, until it has ended.
-async fn watch(sender: &mut Sender) {
+pub(super) async fn watch(sender: &mut Sender) {
     while let Some(status) = sender.status_changed().await {
         match status {
             Status::Connected => note("connected to the gateway"),

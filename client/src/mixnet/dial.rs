@@ -40,6 +40,13 @@ impl fmt::Display for UrlError {
     }
 }
 
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+    }
+}
+
 impl Url {
     /// Reads a URL with one of two schemes: that of plain connections, then that of TLS.
     ///

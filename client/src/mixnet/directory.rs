@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,8 +15,10 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::{Disagreement, Network, whole};
-use phix_proto::directory::nodes::{Nodes, Skimmed};
+use phix_proto::directory::nodes::{Nodes, Pagination, Skimmed};
 use phix_proto::directory::{self, Performance, epoch, paths};
+use phix_proto::message::Recipient;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -59,6 +62,8 @@ pub enum DirectoryError {
     Faulty(String, Fault),
     /// The topology file cannot be used.
     File(TopologyError),
+    /// There is no directory, but a topology file, which says nothing about services.
+    NoDirectory,
 }
 
 impl fmt::Display for DirectoryError {
@@ -94,6 +99,9 @@ impl fmt::Display for DirectoryError {
                 write!(f, "the network of {url} cannot be used now: {fault}; try again later")
             }
             Self::File(error) => error.fmt(f),
+            Self::NoDirectory => f.write_str(
+                "a topology file does not say which exits there are; name one by --exit",
+            ),
         }
     }
 }
@@ -106,6 +114,20 @@ impl std::error::Error for DirectoryError {}
 /// If there is none to be had.
 pub async fn topology(settings: &Settings) -> Result<Topology, DirectoryError> {
     Source::new(settings)?.fetch().await
+}
+
+/// The addresses of network requesters, services that connect to the internet, that the directory
+/// of these settings knows.
+///
+/// # Errors
+/// If there is no directory, or it does not say.
+pub async fn network_requesters(settings: &Settings) -> Result<Vec<Recipient>, DirectoryError> {
+    match Source::new(settings)? {
+        Source::File(_) => Err(DirectoryError::NoDirectory),
+        Source::Directory { url, patience, least } => {
+            Directory { url: &url, patience, least }.network_requesters().await
+        }
+    }
 }
 
 /// Below what performance nodes are passed by, where there are better ones.
@@ -205,6 +227,24 @@ impl Directory<'_> {
         whole(pages).map_err(|what| DirectoryError::Disagreement(self.url.authority(), what))
     }
 
+    async fn network_requesters(&self) -> Result<Vec<Recipient>, DirectoryError> {
+        let (mut addresses, mut came) = (Vec::new(), 0);
+        for page in 0..PAGES_MAX {
+            let next: Described = self.get(&format!("{}?page={page}", paths::DESCRIBED)).await?;
+            came += next.data.len() as u64;
+            let done = next.data.is_empty() || came >= next.pagination.total;
+            let requesters = next.data.into_iter().filter_map(|node| node.description.requester);
+            // One node with a bad address must not keep others from being used.
+            addresses.extend(
+                requesters.filter_map(|service| Recipient::from_str(&service.address).ok()),
+            );
+            if done {
+                break;
+            }
+        }
+        Ok(addresses)
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, DirectoryError> {
         let whole = format!("{}{path}", self.url.authority());
         let body = timeout(self.patience, self.body(path))
@@ -244,6 +284,29 @@ impl Directory<'_> {
             }
         }
     }
+}
+
+/// What matters here of what a directory has heard from nodes about themselves.
+#[derive(Deserialize)]
+struct Described {
+    pagination: Pagination,
+    data: Vec<DescribedNode>,
+}
+
+#[derive(Deserialize)]
+struct DescribedNode {
+    description: Description,
+}
+
+#[derive(Deserialize)]
+struct Description {
+    #[serde(default, rename = "network_requester")]
+    requester: Option<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    address: String,
 }
 
 /// The network as packets are routed by it. Nodes that the set names and no list describes have no

@@ -47,6 +47,6 @@ pub use client::{
     Sent, Status,
 };
 pub use core::{Counters, Delivery, Outgoing, Unsendable};
-pub use directory::{DirectoryError, topology};
+pub use directory::{DirectoryError, network_requesters, topology};
 pub use phix_proto::message::{Recipient, RecipientError, SenderTag};
 pub use settings::{Length, Settings};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::files::words;
 
 /// Name of the file in a client's directory.
-pub(super) const FILE: &str = "phix-client.toml";
+pub const FILE: &str = "phix-client.toml";
 
 /// Fragments that a client may be told to hold at most: about 110 MB of messages.
 const QUEUE_LIMIT: usize = 1 << 16;

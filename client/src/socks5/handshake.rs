@@ -6,9 +6,11 @@
 //! application: 5 | command | 0 | kind | address | port  server: 5 | code | 0 | 1 | 0.0.0.0:0
 //! ```
 
+use phix_proto::requester::Target;
+
 use super::login::Login;
 use super::wire::{
-    CONNECT, LOGIN, LOGIN_VERSION, NO_LOGIN, NO_METHOD, ReplyCode, Target, TargetError, VERSION,
+    self, CONNECT, LOGIN, LOGIN_VERSION, NO_LOGIN, NO_METHOD, ReplyCode, TargetError, VERSION,
     reply,
 };
 
@@ -46,12 +48,12 @@ impl Refusal {
     /// Its name where it is counted.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Version => "wrong version",
-            Self::Method => "no login in common",
-            Self::Login => "wrong login",
-            Self::Command => "command not supported",
-            Self::AddressKind => "address kind not supported",
-            Self::Malformed => "malformed",
+            Self::Version => "sent away: wrong version",
+            Self::Method => "sent away: no login in common",
+            Self::Login => "sent away: wrong login",
+            Self::Command => "sent away: command not supported",
+            Self::AddressKind => "sent away: address kind not supported",
+            Self::Malformed => "sent away: malformed",
         }
     }
 }
@@ -152,11 +154,11 @@ fn request(input: &[u8]) -> (usize, Step) {
     if command != CONNECT {
         return failed(Refusal::Command, ReplyCode::Command);
     }
-    match Target::parse(rest) {
+    match wire::target(rest) {
         Ok((target, len)) => (3 + len, Step::Connect(target)),
         Err(TargetError::Short) => (0, Step::Read),
         Err(TargetError::Kind) => failed(Refusal::AddressKind, ReplyCode::AddressKind),
-        Err(TargetError::Name) => failed(Refusal::Malformed, ReplyCode::HostUnreachable),
+        Err(TargetError::Host) => failed(Refusal::Malformed, ReplyCode::HostUnreachable),
     }
 }
 
@@ -207,6 +209,10 @@ mod tests {
         }
     }
 
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
     const GREETING: [u8; 3] = [5, 1, 0];
 
     fn asking(request: &[u8]) -> Vec<u8> {
@@ -218,14 +224,14 @@ mod tests {
         let name = [&[5, 1, 0, 3, 11], &b"example.org"[..], &[0, 80], b"GET /"].concat();
         let (answers, last, taken) = conversation(None, &asking(&name));
         assert_eq!(answers, [5, 0]);
-        assert_eq!(last, Some(Step::Connect(Target::Name("example.org".into(), 80))));
+        assert_eq!(last, Some(Step::Connect(target("example.org:80"))));
         assert_eq!(taken, 3 + 18, "what follows is the connection's");
         let (answers, last, _) = conversation(None, &[5, 3, 1, 2, 0, 5, 1, 0, 1, 1, 2, 3, 4, 0, 9]);
         assert_eq!(answers, [5, 0]);
-        assert_eq!(last, Some(Step::Connect(Target::Address("1.2.3.4:9".parse().unwrap()))));
+        assert_eq!(last, Some(Step::Connect(target("1.2.3.4:9"))));
         let v6 = [&[5, 1, 0, 4], &[0; 15][..], &[1, 1, 0]].concat();
         let (_, last, _) = conversation(None, &asking(&v6));
-        assert_eq!(last, Some(Step::Connect(Target::Address("[::1]:256".parse().unwrap()))));
+        assert_eq!(last, Some(Step::Connect(target("[::1]:256"))));
     }
 
     #[test]
@@ -239,7 +245,7 @@ mod tests {
         };
         let (answers, last, _) = conversation(Some(&login), &said("ada", "lovelace"));
         assert_eq!(answers, [5, 2, 1, 0]);
-        assert_eq!(last, Some(Step::Connect(Target::Address("9.9.9.9:7".parse().unwrap()))));
+        assert_eq!(last, Some(Step::Connect(target("9.9.9.9:7"))));
         for (name, password) in
             [("ada", "Lovelace"), ("adalove", "lace"), ("", ""), ("ada", ""), ("lovelace", "ada")]
         {

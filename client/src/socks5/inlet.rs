@@ -1,15 +1,20 @@
 //! What an exit has sent for one connection and the application has not got yet.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use phix_proto::requester::{Data, OrderError, Ordered};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::window::{MOST, Window};
 
 /// Bytes that are held for a connection, at most: several windows, so that only an exit that pays
 /// no heed to them meets this bound.
 const HELD_MAX: usize = 4 * MOST as usize * 1604;
+
+/// How much later than the end of a connection its reason may come.
+const REASON: Duration = Duration::from_secs(10);
 
 /// Why a connection has ended before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,17 @@ pub(super) enum Failure {
     Disorder(OrderError),
     /// Nothing is heard of the exit any more.
     Silence,
+}
+
+impl Failure {
+    /// Its name where connections that were open are counted.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Exit(_) => "broken off: by the exit",
+            Self::Disorder(_) => "broken off: answers out of bounds",
+            Self::Silence => "broken off: the exit or the way to it is gone",
+        }
+    }
 }
 
 /// What comes next.
@@ -49,8 +65,19 @@ struct State {
     ordered: Ordered,
     window: Window,
     failure: Option<Failure>,
-    heard: bool,
+    word: Word,
+    /// When the exit last said something, or could not because it was to wait.
+    lively: Instant,
     received: u64,
+}
+
+/// What the exit has said about the wish to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    None,
+    /// It says at once that it is over. Why comes apart, and may come later.
+    Refused,
+    Connected,
 }
 
 impl Inlet {
@@ -59,7 +86,8 @@ impl Inlet {
             ordered: Ordered::new(HELD_MAX),
             window: Window::new(),
             failure: None,
-            heard: false,
+            word: Word::None,
+            lively: Instant::now(),
             received: 0,
         };
         Self { state: Mutex::new(state), came: Notify::new(), moved: Notify::new() }
@@ -75,7 +103,13 @@ impl Inlet {
         let mut state = self.state();
         match state.ordered.insert(data.sequence, data.bytes.to_vec(), data.closed) {
             Ok(()) => {
-                state.heard = true;
+                state.lively = Instant::now();
+                state.word = match state.word {
+                    Word::None if data.closed && data.sequence == 0 && data.bytes.is_empty() => {
+                        Word::Refused
+                    }
+                    _ => Word::Connected,
+                };
                 state.received += data.bytes.len() as u64;
                 state.window.arrived(data.bytes.len());
             }
@@ -93,23 +127,39 @@ impl Inlet {
         self.came.notify_one();
     }
 
-    /// Waits until the exit has said something about the connection.
+    /// Waits until the exit has said whether it has connected.
     pub(super) async fn verdict(&self) -> Result<(), Failure> {
         loop {
             let came = self.came.notified();
-            {
+            let (word, failure) = {
                 let state = self.state();
-                if state.heard {
+                (state.word, state.failure.clone())
+            };
+            match (word, failure) {
+                (Word::Connected, _) => {
                     // Whoever takes what came waits for the same sign.
                     self.came.notify_one();
                     return Ok(());
                 }
-                if let Some(failure) = &state.failure {
-                    return Err(failure.clone());
+                (_, Some(failure)) => return Err(failure),
+                (Word::Refused, None) => {
+                    // Without a reason in time there is none.
+                    if timeout(REASON, came).await.is_err() {
+                        return Err(Failure::Exit(String::new()));
+                    }
                 }
+                (Word::None, None) => came.await,
             }
-            came.await;
         }
+    }
+
+    /// Whether the exit, which has SURBs to say something, has said nothing for so long.
+    pub(super) fn is_quiet(&self, long: Duration) -> bool {
+        let mut state = self.state();
+        if state.window.is_shut() {
+            state.lively = Instant::now();
+        }
+        state.lively.elapsed() >= long
     }
 
     /// Waits for the next bytes. To be followed by [`Inlet::read`].
@@ -125,7 +175,11 @@ impl Inlet {
 
     /// The application has got so many bytes.
     pub(super) fn read(&self, bytes: usize) {
-        self.state().window.read(bytes);
+        let mut state = self.state();
+        state.window.read(bytes);
+        // While an application reads nothing, nothing is to be heard.
+        state.lively = Instant::now();
+        drop(state);
         self.moved.notify_one();
     }
 
@@ -196,6 +250,21 @@ mod tests {
         assert_eq!(now(inlet.next()), Some(Next::Bytes(b"world".to_vec())));
         assert_eq!(now(inlet.next()), Some(Next::End));
         assert_eq!(inlet.received(), 11);
+    }
+
+    #[test]
+    fn a_refusal_waits_for_its_reason() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let inlet = Inlet::new();
+        inlet.insert(&data(0, b"", true));
+        let (verdict, ()) = runtime.block_on(async {
+            let later = async {
+                tokio::task::yield_now().await;
+                inlet.fail(Failure::Exit("no".into()));
+            };
+            tokio::join!(inlet.verdict(), later)
+        });
+        assert_eq!(verdict, Err(Failure::Exit("no".into())));
     }
 
     #[test]

@@ -5,21 +5,23 @@ use super::wire::ReplyCode;
 /// Words of exits, in lower case, and what they stand for; the first that is there decides. An exit
 /// gives a reason as a sentence and nothing else: its own about its policy, mostly the operating
 /// system's about the rest.
-const WORDS: [(&str, ReplyCode); 18] = [
+const WORDS: [(&str, ReplyCode); 20] = [
     ("policy", ReplyCode::NotAllowed),
+    ("does not connect to", ReplyCode::NotAllowed),
     ("not allowed", ReplyCode::NotAllowed),
     ("not permitted", ReplyCode::NotAllowed),
     ("forbidden", ReplyCode::NotAllowed),
     ("allow list", ReplyCode::NotAllowed),
     ("allowlist", ReplyCode::NotAllowed),
     ("connection refused", ReplyCode::Refused),
+    ("does not accept", ReplyCode::Refused),
     ("refuses", ReplyCode::Refused),
     ("network is unreachable", ReplyCode::NetworkUnreachable),
     ("network unreachable", ReplyCode::NetworkUnreachable),
     ("timed out", ReplyCode::TimedOut),
     ("time limit", ReplyCode::TimedOut),
     ("in time", ReplyCode::TimedOut),
-    ("within", ReplyCode::TimedOut),
+    ("too late", ReplyCode::TimedOut),
     ("host", ReplyCode::HostUnreachable),
     ("name", ReplyCode::HostUnreachable),
     ("lookup", ReplyCode::HostUnreachable),
@@ -49,6 +51,10 @@ mod tests {
                 "failed to lookup address information: Name or service not known",
                 ReplyCode::HostUnreachable,
             ),
+            ("this exit does not connect to that target", ReplyCode::NotAllowed),
+            ("the target does not accept the connection", ReplyCode::Refused),
+            ("the target did not answer in time", ReplyCode::TimedOut),
+            ("the name of the target has no address", ReplyCode::HostUnreachable),
             ("the exit policy forbids example.org:25", ReplyCode::NotAllowed),
             ("no reason", ReplyCode::Failure),
             ("", ReplyCode::Failure),

@@ -20,6 +20,17 @@ pub(super) fn share(connections: usize) -> u32 {
     (BUDGET / connections).clamp(LEAST, MOST)
 }
 
+/// Bytes that all connections together may have under way to the exit without acknowledgement, and
+/// one of them; but each may have the least.
+const UNACKNOWLEDGED: usize = 6 << 20;
+const UNACKNOWLEDGED_MOST: usize = 256 << 10;
+const UNACKNOWLEDGED_LEAST: usize = 24 << 10;
+
+/// How many bytes each may have while there are so many connections.
+pub(super) fn unacknowledged_max(connections: usize) -> usize {
+    (UNACKNOWLEDGED / connections.max(1)).clamp(UNACKNOWLEDGED_LEAST, UNACKNOWLEDGED_MOST)
+}
+
 /// The window of one connection. It grows by what arrives, so that short answers do not leave many
 /// SURBs unused, and shrinks by what the application has not read.
 #[derive(Debug)]
@@ -43,6 +54,11 @@ impl Window {
     /// The application has read so many.
     pub(super) const fn read(&mut self, bytes: usize) {
         self.unread = self.unread.saturating_sub(bytes);
+    }
+
+    /// Whether the exit is to hold none.
+    pub(super) const fn is_shut(&self) -> bool {
+        self.told == 0
     }
 
     /// How many SURBs the exit should hold, if that is news worth a word; `share` is the most.

@@ -1,8 +1,9 @@
 //! What stands on the wire between an application and the server: RFC 1928 and, for passwords, RFC
 //! 1929.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use phix_proto::requester::{Host, Target};
 
 /// First byte of what RFC 1928 defines.
 pub const VERSION: u8 = 5;
@@ -24,25 +25,6 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Where an application wants to be connected to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A name in the DNS, which the exit looks up, and a port.
-    Name(String, u16),
-    /// An address.
-    Address(SocketAddr),
-}
-
-/// As exits take it: `name:port`, `address:port` or `[address]:port`.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name, port) => write!(f, "{name}:{port}"),
-            Self::Address(address) => address.fmt(f),
-        }
-    }
-}
-
 /// Why the address in a request is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetError {
@@ -50,54 +32,44 @@ pub enum TargetError {
     Short,
     /// The kind is not one of RFC 1928's.
     Kind,
-    /// A name that cannot be in the DNS.
-    Name,
+    /// A name that cannot be in the DNS, or port 0.
+    Host,
 }
 
-impl Target {
-    /// Reads kind, address and port from the front of `bytes`; says how many there were.
-    ///
-    /// A name may be an address written out, as some applications send it; it is taken for one.
-    ///
-    /// # Errors
-    /// If there are too few, or they mean nothing.
-    pub fn parse(bytes: &[u8]) -> Result<(Self, usize), TargetError> {
-        let (&kind, rest) = bytes.split_first().ok_or(TargetError::Short)?;
-        let (host, before) = match kind {
-            IPV4 => {
-                let octets = rest.first_chunk::<4>().ok_or(TargetError::Short)?;
-                (Err(IpAddr::from(Ipv4Addr::from(*octets))), 1 + 4)
-            }
-            IPV6 => {
-                let octets = rest.first_chunk::<16>().ok_or(TargetError::Short)?;
-                (Err(IpAddr::from(Ipv6Addr::from(*octets))), 1 + 16)
-            }
-            NAME => {
-                let (&len, rest) = rest.split_first().ok_or(TargetError::Short)?;
-                let name = rest.get(..usize::from(len)).ok_or(TargetError::Short)?;
-                (host(name).ok_or(TargetError::Name)?, 2 + usize::from(len))
-            }
-            _ => return Err(TargetError::Kind),
-        };
-        let port = bytes[before..].first_chunk().ok_or(TargetError::Short)?;
-        let port = u16::from_be_bytes(*port);
-        let target = match host {
-            Ok(name) => Self::Name(name, port),
-            Err(address) => Self::Address(SocketAddr::new(address, port)),
-        };
-        Ok((target, before + 2))
-    }
-}
-
-/// A name that can be asked for, or the address that it spells.
-fn host(name: &[u8]) -> Option<Result<String, IpAddr>> {
-    let visible = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b':' | b'/' | b'@');
-    let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse() {
-        return Some(Err(address));
-    }
-    name.iter().all(visible).then(|| Ok(text.to_owned()))
+/// Reads kind, address and port from the front of `bytes`; says how many there were.
+///
+/// A name may be an address written out, as some applications send it; it is taken for one.
+///
+/// # Errors
+/// If there are too few, or they mean nothing.
+pub fn target(bytes: &[u8]) -> Result<(Target, usize), TargetError> {
+    let (&kind, rest) = bytes.split_first().ok_or(TargetError::Short)?;
+    let (host, len) = match kind {
+        IPV4 => {
+            let octets = rest.first_chunk::<4>().ok_or(TargetError::Short)?;
+            (Ok(Host::Ip(Ipv4Addr::from(*octets).into())), 1 + 4)
+        }
+        IPV6 => {
+            let octets = rest.first_chunk::<16>().ok_or(TargetError::Short)?;
+            (Ok(Host::Ip(Ipv6Addr::from(*octets).into())), 1 + 16)
+        }
+        NAME => {
+            let (&len, rest) = rest.split_first().ok_or(TargetError::Short)?;
+            let name = rest.get(..usize::from(len)).ok_or(TargetError::Short)?;
+            (Err(name), 2 + usize::from(len))
+        }
+        _ => return Err(TargetError::Kind),
+    };
+    let port = u16::from_be_bytes(*bytes[len..].first_chunk().ok_or(TargetError::Short)?);
+    let target = match host {
+        Ok(_) if port == 0 => return Err(TargetError::Host),
+        Ok(host) => Target { host, port },
+        Err(name) => {
+            let name = std::str::from_utf8(name).map_err(|_| TargetError::Host)?;
+            Target::new(name, port).map_err(|_| TargetError::Host)?
+        }
+    };
+    Ok((target, len + 2))
 }
 
 /// How a request ended, as the application is told.
@@ -124,6 +96,23 @@ pub enum ReplyCode {
     AddressKind = 8,
 }
 
+impl ReplyCode {
+    /// Its name where it is counted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "connected",
+            Self::Failure => "not connected: failure",
+            Self::NotAllowed => "not connected: not allowed",
+            Self::NetworkUnreachable => "not connected: network unreachable",
+            Self::HostUnreachable => "not connected: host unreachable",
+            Self::Refused => "not connected: refused",
+            Self::TimedOut => "not connected: too late",
+            Self::Command => "not connected: command",
+            Self::AddressKind => "not connected: address kind",
+        }
+    }
+}
+
 /// The answer to a request. Which address the exit has on its side is not told: all zeros.
 pub const fn reply(code: ReplyCode) -> [u8; 10] {
     [VERSION, code as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]
@@ -131,6 +120,8 @@ pub const fn reply(code: ReplyCode) -> [u8; 10] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn named(name: &[u8]) -> Vec<u8> {
@@ -139,7 +130,7 @@ mod tests {
 
     #[test]
     fn targets_are_what_their_bytes_say() {
-        let parsed = |bytes: &[u8]| Target::parse(bytes).map(|(target, n)| (target.to_string(), n));
+        let parsed = |bytes: &[u8]| target(bytes).map(|(target, n)| (target.to_string(), n));
         let v4 = [1, 192, 0, 2, 7, 0, 80];
         assert_eq!(parsed(&v4), Ok(("192.0.2.7:80".into(), 7)));
         let mut v6 = vec![4];
@@ -147,10 +138,10 @@ mod tests {
         v6.extend([1, 0xbb, 9, 9]);
         assert_eq!(parsed(&v6), Ok(("[2001:db8::1]:443".into(), 19)));
         assert_eq!(parsed(&named(b"example.org")), Ok(("example.org:8080".into(), 15)));
-        let longest = [b'a'; 255];
-        assert_eq!(parsed(&named(&longest)).unwrap().1, 259);
+        let longest = b"a.".repeat(126);
+        assert_eq!(parsed(&named(&longest)).unwrap().1, 256);
         for end in 0..v6.len() - 2 {
-            assert_eq!(Target::parse(&v6[..end]), Err(TargetError::Short));
+            assert_eq!(target(&v6[..end]), Err(TargetError::Short));
         }
     }
 
@@ -159,8 +150,8 @@ mod tests {
         for (name, address) in
             [("192.0.2.7", "192.0.2.7:8080"), ("::1", "[::1]:8080"), ("[::1]", "[::1]:8080")]
         {
-            let (target, _) = Target::parse(&named(name.as_bytes())).unwrap();
-            assert_eq!(target, Target::Address(address.parse().unwrap()));
+            let (target, _) = target(&named(name.as_bytes())).unwrap();
+            assert_eq!(target, address.parse::<SocketAddr>().unwrap().into());
         }
     }
 
@@ -169,8 +160,9 @@ mod tests {
         let bad: [&[u8]; 7] =
             [b"", b"a b", b"a\0b", b"a:80", b"user@host", b"a\r\nHost: b", "m\u{fc}ll".as_bytes()];
         for name in bad {
-            assert_eq!(Target::parse(&named(name)), Err(TargetError::Name), "{name:?}");
+            assert_eq!(target(&named(name)), Err(TargetError::Host), "{name:?}");
         }
-        assert_eq!(Target::parse(&[2, 0, 0]), Err(TargetError::Kind));
+        assert_eq!(target(&[1, 192, 0, 2, 1, 0, 0]), Err(TargetError::Host), "no port");
+        assert_eq!(target(&[2, 0, 0]), Err(TargetError::Kind));
     }
 }

@@ -238,7 +238,9 @@ impl Streams {
         Unfinished { frame, noise }
     }
 
-    /// The stream of a connection that someone else has begun, or that has not begun.
+    /// The stream of a connection that someone else has begun, or that has not begun. Where plain
+    /// peers are refused now and were not before, it goes on only if it is in Noise or can begin
+    /// with a handshake.
     pub(crate) fn adopt(
         &mut self,
         pass: Pass,
@@ -248,6 +250,7 @@ impl Streams {
         now: Time,
     ) -> Result<Stream, End> {
         let Unfinished { frame, noise: begun } = unfinished;
+        let mut progress = Progress::new(now);
         let (hearing, mut record) = match (begun, noise.accepted(pass.address())) {
             (Some(UnfinishedNoise { key, record }), _) => {
                 (Hearing::Noise(Box::new(Reader::resume(key))), record)
@@ -256,9 +259,17 @@ impl Streams {
             (None, Begin::Noise(Answer::Either(either))) if frame.is_empty() => {
                 (Hearing::Either(either), Vec::new())
             }
-            (None, _) => (Hearing::Plain, Vec::new()),
+            (None, Begin::Noise(Answer::Greeting(greeting))) if frame.is_empty() => {
+                progress = Progress::greeting(now);
+                (Hearing::Greeting(greeting), Vec::new())
+            }
+            (None, Begin::Plain | Begin::Noise(Answer::Either(_))) => (Hearing::Plain, Vec::new()),
+            (None, Begin::Refused | Begin::Noise(Answer::Greeting(_))) => {
+                intake.counters.plain_refused += 1;
+                return Err(End::Ungreeted);
+            }
         };
-        let (assembler, progress) = (Assembler::default(), Progress::new(now));
+        let assembler = Assembler::default();
         let allowance = Allowance::new(pass.rate(), now);
         let mut stream = Stream { assembler, progress, hearing, reply: None, pass, allowance };
         let begun = stream.assembler.push(&frame, intake).map_err(|_| End::Malformed);

@@ -6,6 +6,7 @@
 
 pub mod directory;
 pub mod gateway;
+pub mod ipr;
 mod kdf;
 pub mod message;
 pub mod requester;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use phix_io::Server;
 use phix_proto::directory::nodes::{Entry, Role, SupportedRoles};
+use phix_proto::directory::registration::Services;
 
 use super::{Announcer, Describer, LISTS, News, Offer, words};
 use crate::cli::say;
@@ -32,7 +33,9 @@ pub fn start(
     let entry = clients.map(|at| Entry { hostname: None, ws_port: at.port(), wss_port: None });
     let roles = post.offered().offered();
     let roles = SupportedRoles { entry: roles.entry && entry.is_some(), ..roles };
-    let offer = Offer { roles, entry, ..Offer::default() };
+    let network_requester = post.services().map(ToString::to_string);
+    let services = Services { network_requester, ..Services::default() };
+    let offer = Offer { roles, entry, services };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();
     Announcer::start(directory.url(), source, describer, say).map(Some)

@@ -3,3 +3,6 @@
 pub mod policy;
 pub mod requester;
 pub mod resolve;
+mod start;
+
+pub use start::{address, start};

@@ -66,7 +66,12 @@ impl Member {
             ],
             Part::Mix => vec![("roles", "mix".into())],
             Part::Entry => vec![("roles", "mix,entry".into())],
-            Part::Exit => vec![("roles", "mix,exit".into())],
+            // All that is there to be reached is on this machine.
+            Part::Exit => vec![
+                ("roles", "mix,exit".into()),
+                ("exit-policy", "open".into()),
+                ("exit-private-targets", "127.0.0.0/8,::1".into()),
+            ],
         };
         let mut all = own;
         if self.part != Part::Directory {

@@ -84,6 +84,11 @@ A client of Phix, with its WebSocket for applications, and a message to it from 
   cargo run --release -p phix-client -- init --dir bob --directory {directory}
   cargo run --release -p phix-client -- send --dir bob --to ADDRESS --message hello
 
+A SOCKS5 server for applications, through the exit, which reaches servers on this machine:
+
+  cargo run --release -p phix-client -- socks5 --dir alice
+  curl --socks5-hostname 127.0.0.1:1080 http://127.0.0.1:PORT/
+
 A program built on the stock SDK: in NymNetworkDetails, the only endpoint has the api_url
 {directory}; no credentials are needed.
 

@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod entry;
+mod exit;
 pub mod names;
 pub(crate) mod page;
 pub(crate) mod process;
@@ -21,6 +22,7 @@ use phix_engine::pool::Capacity;
 use phix_io::Observer;
 
 use crate::entry::counts::Counts;
+use crate::exit::requester::counts::Counts as ExitCounts;
 use crate::fault::Fault;
 
 pub use endpoint::Endpoint;
@@ -33,6 +35,7 @@ pub struct Shown {
     build: [(&'static str, String); 3],
     leaving: AtomicBool,
     entry: OnceLock<Arc<Counts>>,
+    exit: OnceLock<Arc<ExitCounts>>,
 }
 
 impl Shown {
@@ -47,12 +50,18 @@ impl Shown {
             build,
             leaving: AtomicBool::new(false),
             entry: OnceLock::new(),
+            exit: OnceLock::new(),
         })
     }
 
     /// Shows what the node's entry counts, too.
     pub fn with_entry(&self, counts: &Arc<Counts>) {
         self.entry.get_or_init(|| Arc::clone(counts));
+    }
+
+    /// Shows what the node's network requester counts, too.
+    pub fn with_exit(&self, counts: &Arc<ExitCounts>) {
+        self.exit.get_or_init(|| Arc::clone(counts));
     }
 
     /// Takes note that the node takes no more packets.

@@ -18,12 +18,14 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Shown;
 use super::entry::EntryPage;
+use super::exit::ExitPage;
 use super::names::{
     BATCH_SIZE, BATCH_WAIT, CONNECTIONS, DROPPED, HELD, LATENESS, NEXT_HOPS, PREFIX, REFRESHED,
     SHARD_CPU, SIZES, SLOTS, SLOTS_FREE,
 };
 use super::process::Usage;
 use crate::entry::counts::Counts;
+use crate::exit::requester::counts::Counts as ExitCounts;
 
 /// The media type of the page.
 pub(crate) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,15 +47,21 @@ pub(crate) fn page(shown: &Shown) -> String {
         build: shown.build.clone(),
         cpu: usage.shards.clone(),
     };
-    text(node, shown.entry.get().cloned(), usage)
+    text(node, (shown.entry.get().cloned(), shown.exit.get().cloned()), usage)
 }
 
+/// What a node's entry and its network requester count, if it has them.
+pub(crate) type Gateway = (Option<Arc<Counts>>, Option<Arc<ExitCounts>>);
+
 /// The page for these values.
-pub(crate) fn text(node: Node, entry: Option<Arc<Counts>>, usage: Usage) -> String {
+pub(crate) fn text(node: Node, (entry, exit): Gateway, usage: Usage) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(node));
     if let Some(counts) = entry {
         registry.register_collector(Box::new(EntryPage(counts)));
+    }
+    if let Some(counts) = exit {
+        registry.register_collector(Box::new(ExitPage(counts)));
     }
     let mut process = Registry::with_prefix("process");
     process.register_collector(Box::new(usage));

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use phix_client::mixnet::Recipient;
 use phix_engine::shard::FinalHops;
 use phix_io::Server;
 
@@ -18,6 +19,8 @@ use crate::directory::{self, Directory};
 use crate::entry::arrivals::Arrivals;
 use crate::entry::counts::Counts;
 use crate::entry::{self, Entry};
+use crate::exit;
+use crate::exit::requester::{Requester, counts::Counts as ExitCounts};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
@@ -51,9 +54,13 @@ pub struct Post<'a> {
     server: &'a Server,
     arrivals: Arrivals,
     counts: Arc<Counts>,
+    exit_counts: Arc<ExitCounts>,
+    /// The address of the services behind it, if it can be an exit that has any.
+    services: Option<Recipient>,
     offered: Roles,
     roles: Roles,
     entry: Option<Entry>,
+    requester: Option<Requester>,
     /// When an entry that is no longer wanted closes.
     closes: Option<Instant>,
     /// When an entry that could not open is tried again.
@@ -77,15 +84,19 @@ impl<'a> Post<'a> {
         let directory = offered.has(Role::Directory).then(|| directory::start::start(place));
         let directory = directory.transpose()?;
         directory.iter().for_each(|directory| say(directory::start::first_line(directory)));
+        let services = if offered.has(Role::Exit) { exit::address(place, keys)? } else { None };
         let mut post = Self {
             place,
             keys,
             server,
             arrivals,
             counts: Arc::default(),
+            exit_counts: Arc::default(),
+            services,
             offered,
             roles: Roles::default(),
             entry: None,
+            requester: None,
             closes: None,
             retries: None,
             _directory: directory,
@@ -110,6 +121,16 @@ impl<'a> Post<'a> {
     /// What its entry counts, now or when there is one.
     pub const fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+
+    /// What its services count, now or when there are any.
+    pub const fn exit_counts(&self) -> &Arc<ExitCounts> {
+        &self.exit_counts
+    }
+
+    /// Where its network requester is reached, if it can have one.
+    pub const fn services(&self) -> Option<&Recipient> {
+        self.services.as_ref()
     }
 
     /// Where its clients connect, if it can be a gateway.
@@ -159,16 +180,33 @@ impl<'a> Post<'a> {
         if self.entry.is_none() {
             let (place, keys, counts) = (self.place, self.keys, Arc::clone(&self.counts));
             let (injector, arrivals) = (self.server.injector(), self.arrivals.clone());
-            let entry = entry::start(place, keys, injector, arrivals, counts, Vec::new())?;
+            let services = self.services.iter().map(|one| *one.identity()).collect();
+            let entry = entry::start(place, keys, injector, arrivals, counts, services)?;
             say(format_args!("clients on ws://{}", entry.address()));
             self.entry = Some(entry);
             self.server.set_final_hops(FinalHops::Deliver);
+        }
+        self.serve_others(roles.has(Role::Exit))
+    }
+
+    /// Starts or ends the services behind the gateway.
+    fn serve_others(&mut self, wanted: bool) -> Result<(), Fault> {
+        let Some(entry) = self.entry.as_ref().filter(|_| wanted && self.services.is_some()) else {
+            self.requester = None;
+            return Ok(());
+        };
+        if self.requester.is_none() {
+            let counts = Arc::clone(&self.exit_counts);
+            let requester = exit::start(self.place, self.keys, entry.address(), counts)?;
+            say(format_args!("network requester {}", requester.address()));
+            self.requester = Some(requester);
         }
         Ok(())
     }
 
     fn close(&mut self) {
         self.closes = None;
+        self.requester = None;
         if let Some(entry) = self.entry.take() {
             self.server.set_final_hops(FinalHops::Drop);
             entry.stop();

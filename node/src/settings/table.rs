@@ -240,6 +240,11 @@ settings! {
     /// this machine does: name as little as possible. "none" keeps all of them out of reach.
     "exit-private-targets" exit_private_targets: Or<Nothing, Networks> = "none";
 
+    /// For the role exit: a topology file by which its services find their ways in the network,
+    /// where there is no `directory`. A relative path starts at the directory of the configuration
+    /// file. With neither, the node has no services, and is a gateway for those of others.
+    "exit-topology" exit_topology: Or<Nothing, PathBuf> = "none";
+
     /// For the role exit: the nameservers that are asked for the addresses of names. "auto" is what
     /// /etc/resolv.conf and /etc/hosts say when the node starts; where nameservers are given here,
     /// neither counts.

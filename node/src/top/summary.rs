@@ -183,7 +183,7 @@ pub(super) mod tests {
         };
         let usage = Usage { resident_bytes: Some(52_000_000), ..Usage::default() };
         let reading =
-            Reading::of(&text(node, None, usage)).expect("the node's own page can be read");
+            Reading::of(&text(node, (None, None), usage)).expect("the node's own page can be read");
         assert!(reading.at > 1e9, "the page says when it was made");
         Reading { at: 1_000.0 + at, started: 1_000.0, ..reading }
     }

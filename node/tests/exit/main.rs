@@ -8,6 +8,7 @@ mod hostile;
 #[path = "../messages/network.rs"]
 mod network;
 mod scene;
+mod socks5;
 
 use std::time::Duration;
 

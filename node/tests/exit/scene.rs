@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phix_client::mixnet::{Length, Settings};
-use phix_client::topology::Topology;
+use phix_client::topology;
 use phix_node::exit::requester::counts::Counts;
 use phix_node::exit::requester::gate::{Closed, Gate, Verdict};
-use phix_node::exit::requester::{Plan, Requester};
+use phix_node::exit::requester::{self, Plan, Requester};
 use phix_proto::requester::{Answer, Host, Query, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,7 +55,7 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn set_up() -> Self {
         let network = Network::start();
-        let topology = Topology::read(&network.topology).unwrap();
+        let topology = topology::load(&network.topology).unwrap();
         let gateway = topology.entry_gateways().next().unwrap();
         let clients = gateway.entry.as_ref().unwrap().clients_ws_port;
         let counts = Arc::<Counts>::default();
@@ -68,7 +68,7 @@ impl Scene {
             counts: Arc::clone(&counts),
             say: |what| println!("{what}"),
         };
-        let requester = plan.start().unwrap();
+        let requester = plan.start(requester::runtime().unwrap()).unwrap();
         Self { requester, counts, network }
     }
 

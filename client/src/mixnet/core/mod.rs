@@ -80,7 +80,8 @@ pub enum Outgoing {
         name: SenderTag,
         /// What to tell it.
         data: Vec<u8>,
-        /// How many reply SURBs go with it.
+        /// How many reply SURBs go with it: as many as the recipient lacks, up to this. The first
+        /// message under a name says how many it is to have.
         reply_surbs: u32,
     },
     /// To somebody who sent a message with reply SURBs.
@@ -330,6 +331,7 @@ impl Core {
                 if !self.stocks.has(&name) {
                     self.stocks.keep(name, recipient, reply_surbs, now);
                 }
+                let reply_surbs = self.stocks.lacks(&name).min(reply_surbs);
                 let message = self.repliable(name, data, reply_surbs, Some(name), now);
                 (message, To::Client(recipient))
             }

@@ -39,10 +39,14 @@ impl Stock {
         self.given - self.used
     }
 
+    const fn lacks(&self) -> u64 {
+        self.wanted.saturating_sub(self.held())
+    }
+
     /// How many to give it now. Single ones would waste packets, so it waits until half are used,
     /// or a batch.
     fn missing(&self) -> Option<u64> {
-        let missing = self.wanted.saturating_sub(self.held());
+        let missing = self.lacks();
         (missing > 0 && missing >= BATCH.min(self.wanted / 2)).then(|| missing.min(BATCH))
     }
 }
@@ -74,6 +78,12 @@ impl Stocks {
     /// Whether there is a stock of this name.
     pub(super) fn has(&self, name: &SenderTag) -> bool {
         self.0.contains_key(name)
+    }
+
+    /// How many SURBs of this name are wanted and not held.
+    pub(super) fn lacks(&self, name: &SenderTag) -> u32 {
+        let lacks = self.0.get(name).map_or(0, Stock::lacks);
+        u32::try_from(lacks).unwrap_or(u32::MAX)
     }
 
     /// Gives no more SURBs of this name. It is not to be used again.

@@ -258,6 +258,39 @@ fn connections_that_have_not_begun_change_hands_and_begin_in_either_way() {
     });
 }
 
+/// A setting that an upgrade changes holds for connections of before as well.
+#[test]
+fn plain_connections_end_where_they_change_hands_to_who_refuses_them() {
+    each(|link| {
+        let (from, own, hop) = (host(13, 1, link), key(2), hop());
+        let peers = [(from, &own)];
+        let settings = |plain| speaking(link, Pattern::XkPsk3, plain, &peers);
+        let keys = crate::common::keys();
+        let old = Server::start(settings(Plain::Allowed), keys.clone(), |_| Refuse).unwrap();
+        let [mut between, mut inside, mut greets] = [(); 3].map(|()| connect_from(&old, from));
+        let mut unknown = connect(&old);
+        let sent = several(4, hop.local_addr().unwrap());
+        between.write_all(&stream(&sent[..1])).unwrap();
+        inside.write_all(&stream(&sent[1..2])[..1_000]).unwrap();
+        until(&old, "accepted", |counters| counters.accepted == 4 && counters.forwarded == 1);
+        let fds = old.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+        let basis = Basis { listeners: Some(fds), ..Basis::default() };
+        let new = Server::start_silent(settings(Plain::Refused), basis, keys, |_| Refuse).unwrap();
+        new.open(old.release()).unwrap();
+        assert_balance(&old.stop());
+        assert!(is_closed(&mut inside) && is_closed(&mut unknown));
+        between.write_all(&stream(&sent[2..3])).unwrap();
+        assert!(is_closed(&mut between), "frames are no handshake");
+        greet(&mut greets, &own, Pattern::XkPsk3);
+        until(&new, "refused and greeted", |counters| {
+            (counters.plain_refused, counters.noise_failed, counters.noise_handshakes) == (2, 1, 1)
+        });
+        let report = new.stop();
+        assert_balance(&report);
+        assert_eq!((report.counters.received, report.counters.malformed), (0, 0));
+    });
+}
+
 #[test]
 fn plain_peers_are_refused_where_it_is_not() {
     each(|link| {

@@ -18,6 +18,8 @@ pub const SKIMMED_EXIT_GATEWAYS: &str = "/v2/unstable/nym-nodes/skimmed/exit-gat
 pub const SEMI_SKIMMED: &str = "/v2/unstable/nym-nodes/semi-skimmed";
 /// The same in the form that has room for LP.
 pub const SEMI_SKIMMED_V3: &str = "/v3/unstable/nym-nodes/semi-skimmed";
+/// What nodes say of themselves, such as the services behind them.
+pub const DESCRIBED: &str = "/v1/nym-nodes/described";
 /// POST [`ByAddresses`](super::nodes::ByAddresses).
 pub const BY_ADDRESSES: &str = "/v1/unstable/nym-nodes/by-addresses";
 /// POST [`RefreshRequest`](super::refresh::RefreshRequest).

@@ -80,7 +80,7 @@ fn provider_part(rest: &[u8]) -> Result<&[u8], RequesterError> {
     Ok(rest)
 }
 
-fn u64_at<'a>(bytes: &mut &'a [u8]) -> Result<u64, RequesterError> {
+fn u64_at(bytes: &mut &[u8]) -> Result<u64, RequesterError> {
     let (number, rest) = bytes.split_first_chunk::<8>().ok_or(RequesterError::TooShort)?;
     *bytes = rest;
     Ok(u64::from_be_bytes(*number))

@@ -46,6 +46,8 @@ pub enum Answer {
 pub struct ExitRule {
     /// Whether connections that match it are made.
     pub accept: bool,
+    /// Whether it concerns IPv6 only.
+    pub only_v6: bool,
     /// `*`, `*4`, `*6`, or an address, which a prefix's length may follow.
     pub addresses: String,
     /// The first and the last port.
@@ -128,15 +130,19 @@ fn rules(reader: &mut Reader<'_>) -> Result<Vec<ExitRule>, RequesterError> {
 
 impl ExitRule {
     fn parse(reader: &mut Reader<'_>) -> Result<Self, RequesterError> {
-        // The stock type numbers acceptance 0 and rejection 1.
-        let accept = !reader.flag()?;
+        // The stock type numbers acceptance 0, rejection 1, and the same for IPv6 only 2 and 3.
+        let action = reader.byte()?;
+        if action > 3 {
+            return Err(RequesterError::Kind(action));
+        }
+        let (accept, only_v6) = (action & 1 == 0, action >= 2);
         let addresses = reader.text(PATTERN_MAX)?;
         let ports = (reader.u16()?, reader.u16()?);
-        Ok(Self { accept, addresses, ports })
+        Ok(Self { accept, only_v6, addresses, ports })
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.push(u8::from(!self.accept));
+        bytes.push(u8::from(!self.accept) | u8::from(self.only_v6) << 1);
         write_text(&self.addresses, bytes);
         write_unsigned(self.ports.0.into(), bytes);
         write_unsigned(self.ports.1.into(), bytes);

@@ -77,8 +77,12 @@ fn answers_have_the_bytes_of_stock_requesters() {
     query(Answer::Description("xxx".into()), "030103030103787878");
     let long = format!("0301030301fb012c{}", "78".repeat(300));
     query(Answer::Description("x".repeat(300)), &long);
-    let rule =
-        |accept, addresses: &str, ports| ExitRule { accept, addresses: addresses.into(), ports };
+    let rule = |accept, addresses: &str, ports| ExitRule {
+        accept,
+        only_v6: addresses == "*6",
+        addresses: addresses.into(),
+        ports,
+    };
     let policy = Answer::ExitPolicy {
         enabled: true,
         upstream: "u".into(),
@@ -93,7 +97,7 @@ fn answers_have_the_bytes_of_stock_requesters() {
         "0301030302010175010301\
          0a31302e302e302e302f3801fbffff\
          00012afb01bbfb01bb\
-         00022a3650fb1f90",
+         02022a3650fb1f90",
     );
     let none = Answer::ExitPolicy { enabled: false, upstream: String::new(), policy: None };
     query(none, "0301030302000000");

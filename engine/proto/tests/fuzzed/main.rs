@@ -7,6 +7,7 @@ mod gateway_binary;
 mod gateway_text;
 #[path = "../../../tests/fuzzed/input.rs"]
 mod input;
+mod ipr;
 mod messages;
 mod requester;
 
@@ -76,6 +77,16 @@ fn text_messages_are_read_or_refused() {
 fn messages_are_read_or_refused() {
     let mut seen = messages::Seen::default();
     drive(|data| messages::observe(data, &mut seen), 20_000, 300);
+    println!("{seen:?}");
+    let enough = |count: &u64| *count > 100;
+    assert!(seen.read.iter().all(enough), "random input is worth what it reaches");
+    assert!(seen.refused.iter().all(enough), "random input is worth what it reaches");
+}
+
+#[test]
+fn messages_of_the_packet_router_are_read_or_refused() {
+    let mut seen = ipr::Seen::default();
+    drive(|data| ipr::observe(data, &mut seen), 20_000, 200);
     println!("{seen:?}");
     let enough = |count: &u64| *count > 100;
     assert!(seen.read.iter().all(enough), "random input is worth what it reaches");

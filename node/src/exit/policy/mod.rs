@@ -29,6 +29,7 @@ use ipnet::IpNet;
 
 pub use keep::{Keeper, Networks, PolicySource};
 pub use parse::{ParseError, RULES_MAX, TEXT_MAX};
+pub(crate) use rule::PRIVATE;
 pub use rule::{Action, Addresses, Ports, Rule};
 pub use verdict::{Cause, Verdict};
 

@@ -59,7 +59,7 @@ pub struct Rule {
 }
 
 /// What `private` means, after Tor's manual, section ExitPolicy.
-const PRIVATE: [IpNet; 12] = [
+pub(crate) const PRIVATE: [IpNet; 12] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
     v4([127, 0, 0, 0], 8),

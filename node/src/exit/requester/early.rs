@@ -84,7 +84,7 @@ mod tests {
     use super::super::inbound::Budget;
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_comes_early_waits_and_has_a_bound() {
         let budget = Budget::new(1 << 20);
         let (mut early, name) = (Early::default(), |number| Name { sender: None, number });

@@ -5,12 +5,14 @@
 //!
 //! [`desk`] reads what comes, and owns the table of connections; [`connection`] is one of them, as
 //! a task; [`inbound`] is what lies between the two, in order and bounded; [`answers`] is the way
-//! back, and its windows; [`gate`] says what may be connected to.
+//! back, and its windows; [`gate`] says what may be connected to, and [`door`] asks resolver and
+//! policy for it.
 
 mod answers;
 mod connection;
 pub mod counts;
 mod desk;
+pub mod door;
 mod early;
 pub mod gate;
 mod inbound;
@@ -18,7 +20,7 @@ mod limits;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 use phix_client::mixnet::{
     Client, ConnectError, Length, LinkError, Recipient, Settings, Status, store,
 };
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -68,38 +70,41 @@ pub struct Requester {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Plan {
-    /// The address that the requester has, or will have. Makes its keys if there are none.
-    ///
-    /// # Errors
-    /// A sentence, if there are none and none can be made.
-    pub fn address(&self) -> Result<Recipient, Fault> {
-        let refused = |error: &dyn std::fmt::Display| {
-            Fault::refused(format!("the network requester cannot have its keys: {error}."))
-        };
-        if !self.dir.exists() {
-            let made = Client::builder().settings(self.settings()).create(&self.dir);
-            made.map_err(|error| refused(&error))?;
-        }
-        store::address_at(&self.dir, self.gateway).map_err(|error| refused(&error))
+/// The address that the requester with keys in `dir` has, or will have, at `gateway`. Makes the
+/// keys if there are none; `network` says where the network is learned from.
+///
+/// # Errors
+/// A sentence, if there are none and none can be made.
+pub fn address(dir: &Path, gateway: [u8; 32], network: &Settings) -> Result<Recipient, Fault> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Fault::refused(format!("the network requester cannot have its keys: {error}."))
+    };
+    if !dir.exists() {
+        let made = Client::builder().settings(settings(network)).create(dir);
+        made.map_err(|error| refused(&error))?;
     }
+    store::address_at(dir, gateway).map_err(|error| refused(&error))
+}
 
-    /// Starts it. It is reached as soon as its node is in the network.
+fn settings(network: &Settings) -> Settings {
+    Settings {
+        main_stream: PACE,
+        main_cover: false,
+        loop_cover: Length::millis(0),
+        queue: QUEUE,
+        retransmissions: Some(RETRANSMISSIONS),
+        reconnect_max: Length::millis(5_000),
+        ..network.clone()
+    }
+}
+
+impl Plan {
+    /// Starts it on `runtime`. It is reached as soon as its node is in the network.
     ///
     /// # Errors
     /// A sentence, if it has no keys or the system gives no threads.
-    pub fn start(self) -> Result<Requester, Fault> {
-        let address = self.address()?;
-        let no_thread = |error: io::Error| {
-            Fault::refused(format!("there is no thread to be had for the exit ({error})."))
-        };
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("phix-exit")
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(no_thread)?;
+    pub fn start(self, runtime: Runtime) -> Result<Requester, Fault> {
+        let address = address(&self.dir, self.gateway, &self.network)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = Builder::new().name("phix-exit".into()).spawn(move || {
             runtime.block_on(async {
@@ -114,23 +119,12 @@ impl Plan {
         Ok(Requester { address, stop: Some(stop), thread: Some(thread.map_err(no_thread)?) })
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
-            main_stream: PACE,
-            main_cover: false,
-            loop_cover: Length::millis(0),
-            queue: QUEUE,
-            retransmissions: Some(RETRANSMISSIONS),
-            reconnect_max: Length::millis(5_000),
-            ..self.network.clone()
-        }
-    }
-
     async fn go_on(self) {
         let (first, most) = AGAIN;
         let (mut pause, mut said) = (first, None::<Instant>);
         loop {
-            let builder = Client::builder().dir(&self.dir).keys_only().settings(self.settings());
+            let builder =
+                Client::builder().dir(&self.dir).keys_only().settings(settings(&self.network));
             let why = match builder.gateway_at(self.gateway, self.gateway_at).connect().await {
                 Ok(client) => {
                     pause = first;
@@ -159,6 +153,27 @@ impl Plan {
             pause = (2 * pause).min(most);
         }
     }
+}
+
+/// Threads for all connections.
+const THREADS: usize = 2;
+
+/// What a requester runs on.
+///
+/// # Errors
+/// A sentence, if the system gives no threads.
+pub fn runtime() -> Result<Runtime, Fault> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("phix-exit")
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(no_thread)
+}
+
+fn no_thread(error: io::Error) -> Fault {
+    Fault::refused(format!("there is no thread to be had for the exit ({error})."))
 }
 
 impl Requester {
