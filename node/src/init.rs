@@ -60,7 +60,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     write_config(&place, &mut made)?;
     let public = keys::load(&place.keys_dir())?;
     let files = made.keep();
-    say(format_args!("Made a mix node in {}:", dir.display()));
+    say(format_args!("Made a node in {}:", dir.display()));
     files.iter().for_each(|file| say(format_args!("  {}", file.display())));
     say(format_args!("Identity key (Ed25519):  {}", public.identity));
     say(format_args!("Sphinx key (X25519):     {}", public.sphinx));

@@ -130,6 +130,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "engine/src/crypto/lanes/avx512/interleaved/*.rs",
     "engine/src/crypto/**/sha_ni.rs",
     "engine/src/crypto/**/vaes.rs",
+    "engine/src/crypto/x25519/avx512/steps.rs",
     "engine/io/src/crypto.rs",
     "engine/io/src/memory.rs",
     "engine/io/src/uring/**",

@@ -16,8 +16,9 @@ use super::Subject;
 use crate::peel::VERSION;
 use crate::{HOPS, contenders};
 
-/// Lanes of a call: enough for every vector width, and little enough for many calls.
-const LANES: usize = 8;
+/// Lanes of a call: enough for two groups of the widest vectors, which some kernels interleave, and
+/// little enough for many calls.
+const LANES: usize = 32;
 
 /// The u-coordinate of X25519's base point.
 const BASE_POINT: [u8; 32] = {

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::{Disagreement, Network, whole};
 use phix_proto::directory::nodes::{Nodes, Pagination, Skimmed};
-use phix_proto::directory::{self, Performance, epoch, paths};
+use phix_proto::directory::{self, Performance, epoch, paths, registration};
 use phix_proto::message::Recipient;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -227,7 +227,21 @@ impl Directory<'_> {
         whole(pages).map_err(|what| DirectoryError::Disagreement(self.url.authority(), what))
     }
 
+    /// A directory of Phix tells what nodes have signed, others tell what they have asked nodes.
     async fn network_requesters(&self) -> Result<Vec<Recipient>, DirectoryError> {
+        match self.get::<Signed>(paths::REGISTER).await {
+            Ok(Signed { nodes }) => {
+                let alive = nodes.into_iter().filter(|node| node.alive);
+                let addresses =
+                    alive.filter_map(|node| node.description.services.network_requester);
+                Ok(addresses.filter_map(|address| address.parse().ok()).collect())
+            }
+            Err(DirectoryError::Status(_, StatusCode::NOT_FOUND)) => self.described().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn described(&self) -> Result<Vec<Recipient>, DirectoryError> {
         let (mut addresses, mut came) = (Vec::new(), 0);
         for page in 0..PAGES_MAX {
             let next: Described = self.get(&format!("{}?page={page}", paths::DESCRIBED)).await?;
@@ -284,6 +298,18 @@ impl Directory<'_> {
             }
         }
     }
+}
+
+/// What matters here of what nodes have signed.
+#[derive(Deserialize)]
+struct Signed {
+    nodes: Vec<SignedNode>,
+}
+
+#[derive(Deserialize)]
+struct SignedNode {
+    alive: bool,
+    description: registration::Description,
 }
 
 /// What matters here of what a directory has heard from nodes about themselves.

@@ -5,7 +5,7 @@ use super::wire::ReplyCode;
 /// Words of exits, in lower case, and what they stand for; the first that is there decides. An exit
 /// gives a reason as a sentence and nothing else: its own about its policy, mostly the operating
 /// system's about the rest.
-const WORDS: [(&str, ReplyCode); 20] = [
+const WORDS: [(&str, ReplyCode); 19] = [
     ("policy", ReplyCode::NotAllowed),
     ("does not connect to", ReplyCode::NotAllowed),
     ("not allowed", ReplyCode::NotAllowed),
@@ -14,7 +14,6 @@ const WORDS: [(&str, ReplyCode); 20] = [
     ("allow list", ReplyCode::NotAllowed),
     ("allowlist", ReplyCode::NotAllowed),
     ("connection refused", ReplyCode::Refused),
-    ("does not accept", ReplyCode::Refused),
     ("refuses", ReplyCode::Refused),
     ("network is unreachable", ReplyCode::NetworkUnreachable),
     ("network unreachable", ReplyCode::NetworkUnreachable),
@@ -52,7 +51,8 @@ mod tests {
                 ReplyCode::HostUnreachable,
             ),
             ("this exit does not connect to that target", ReplyCode::NotAllowed),
-            ("the target does not accept the connection", ReplyCode::Refused),
+            ("the target refuses the connection", ReplyCode::Refused),
+            ("no way leads to the host of the target", ReplyCode::HostUnreachable),
             ("the target did not answer in time", ReplyCode::TimedOut),
             ("the name of the target has no address", ReplyCode::HostUnreachable),
             ("the exit policy forbids example.org:25", ReplyCode::NotAllowed),

@@ -24,7 +24,7 @@ pub struct Known {
 }
 
 impl Known {
-    fn description(&self) -> &Description {
+    pub(super) fn description(&self) -> &Description {
         &self.signed.description
     }
 

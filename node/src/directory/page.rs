@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use phix_proto::directory::NodeId;
 use phix_proto::directory::epoch::{KeyRotationInfo, RewardedSet};
 use phix_proto::directory::nodes::{Role, SemiSkimmed};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;\
 color:#1b1f23;background:#fff}h1{font-size:1.4rem}table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #d8dee4}\
+code{overflow-wrap:anywhere}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #d8dee4}\
 td.n,th.n{text-align:right}code{font-size:.85em}dl{display:grid;\
 grid-template-columns:max-content 1fr;gap:.2rem 1.2rem}dd{margin:0}\
 @media(prefers-color-scheme:dark){body{color:#d6dce3;background:#14181d}\
@@ -19,15 +20,16 @@ pub(super) fn render(
     info: &KeyRotationInfo,
     set: &RewardedSet,
     nodes: &[(SemiSkimmed, String)],
+    requester: impl Fn(NodeId) -> Option<String>,
 ) -> String {
     let mut page = String::with_capacity(2_048 + 400 * nodes.len());
     head(&mut page, info, set, nodes.len());
     page.push_str(
         "<table><thead><tr><th class=n>Node<th>Role in this epoch<th class=n>Performance<th>Address\
-         <th>Identity<th>Software</tr></thead><tbody>\n",
+         <th>Identity<th>Software<th>Network requester</tr></thead><tbody>\n",
     );
     for (node, software) in nodes {
-        row(&mut page, node, software);
+        row(&mut page, node, software, &requester(node.basic.node_id).unwrap_or_default());
     }
     page.push_str("</tbody></table></html>\n");
     page
@@ -60,7 +62,7 @@ fn head(page: &mut String, info: &KeyRotationInfo, set: &RewardedSet, nodes: usi
     .expect("writing to a string cannot fail");
 }
 
-fn row(page: &mut String, node: &SemiSkimmed, software: &str) {
+fn row(page: &mut String, node: &SemiSkimmed, software: &str, requester: &str) {
     let basic = &node.basic;
     let role = match basic.role {
         Role::Mixnode { layer } => format!("mix node, layer {layer}"),
@@ -73,11 +75,12 @@ fn row(page: &mut String, node: &SemiSkimmed, software: &str) {
     writeln!(
         page,
         "<tr><td class=n>{}<td>{role}<td class=n>{:.1} %<td><code>{address}</code>\
-         <td><code>{}</code><td>{}</tr>",
+         <td><code>{}</code><td>{}<td><code>{}</code></tr>",
         basic.node_id,
         basic.performance.share() * 100.0,
         basic.ed25519_identity_pubkey,
         escaped(software),
+        escaped(requester),
     )
     .expect("writing to a string cannot fail");
 }

@@ -67,8 +67,8 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Self::Form(refusal) => return refusal.fmt(f),
             Self::Source => {
-                "it names another address than the one that it comes from: connect from the \
-                 address that the node announces"
+                "it does not come from an address that it names: set --source to one that the \
+                 node announces"
             }
             Self::Taken => {
                 "another node that is alive has this address, or this IP address with another \

@@ -66,6 +66,7 @@ const ROUTES: &[(Method, &str, Kind)] = &[
     (Method::GET, paths::SKIMMED_EXIT_GATEWAYS, Kind::List),
     (Method::GET, paths::SEMI_SKIMMED, Kind::List),
     (Method::GET, paths::SEMI_SKIMMED_V3, Kind::List),
+    (Method::GET, paths::DESCRIBED, Kind::Fixed),
     (Method::GET, paths::REGISTER, Kind::Fixed),
     (Method::POST, paths::REGISTER, Kind::Register),
     (Method::POST, paths::BY_ADDRESSES, Kind::ByAddresses),

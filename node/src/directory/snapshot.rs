@@ -6,8 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use phix_proto::directory::described::Described;
 use phix_proto::directory::epoch::RewardedSet;
-use phix_proto::directory::nodes::{Existence, Metadata, Role, SemiSkimmed, SemiSkimmedV3};
+use phix_proto::directory::nodes::{
+    Existence, Metadata, Page, Pagination, Role, SemiSkimmed, SemiSkimmedV3,
+};
 use phix_proto::directory::{NodeId, bincode, paths};
 
 use super::book::Book;
@@ -95,13 +98,18 @@ impl Snapshot {
             refreshed_at: instant(now),
         };
         let info = epochs.info(epoch);
-        let page = page::render(&info, set, &nodes);
+        let requester = |id: NodeId| {
+            let said = book.nodes().get(&id)?.description();
+            said.services.network_requester.clone()
+        };
+        let page = page::render(&info, set, &nodes, requester);
         let page = Answer::new(page.into(), super::http::HTML);
         let fixed = HashMap::from([
             ((paths::KEY_ROTATION_INFO, Format::Json), Answer::json(&info)),
             ((paths::REWARDED_SET, Format::Json), Answer::json(set)),
             ((paths::REWARDED_SET, Format::Bincode), Answer::bincode(set)),
             ((paths::REGISTER, Format::Json), descriptions(book)),
+            ((paths::DESCRIBED, Format::Json), described(book, rotation_id, now)),
             (("/", Format::Json), page),
         ]);
         let by_address = nodes
@@ -183,6 +191,17 @@ fn lists(metadata: &Metadata, nodes: &[(SemiSkimmed, String)]) -> HashMap<&'stat
         (paths::SEMI_SKIMMED, List::new(metadata, nodes.iter().map(|(node, _)| node))),
         (paths::SEMI_SKIMMED_V3, List::new(metadata, third.iter())),
     ])
+}
+
+/// What all nodes said of themselves, as nym-api passes it on: on one page.
+fn described(book: &Book, rotation: u32, now: Duration) -> Answer {
+    let proven = book.nodes().iter().filter(|(_, known)| known.window.proven());
+    let at = instant(now);
+    let data: Vec<_> = proven
+        .filter_map(|(id, known)| Described::new(*id, known.description(), rotation, at))
+        .collect();
+    let size = data.len() as u64;
+    Answer::json(&Page { pagination: Pagination { total: size, page: 0, size }, data })
 }
 
 /// What all nodes said of themselves, with their signatures, and how they fare.

@@ -42,6 +42,12 @@ impl Socket {
     /// Makes a WebSocket of the connection, if it becomes one in time.
     pub(crate) async fn accept(stream: TcpStream) -> Result<Self, End> {
         tune(&stream);
+        // Directories and whatever balances load only look whether somebody is there.
+        match timeout(UPGRADE, stream.peek(&mut [0])).await {
+            Ok(Ok(0) | Err(_)) => return Err(End::Gone),
+            Ok(Ok(_)) => {}
+            Err(_) => return Err(End::Refused(Refusal::Upgrade)),
+        }
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)

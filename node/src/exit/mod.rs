@@ -3,6 +3,7 @@
 pub mod policy;
 pub mod requester;
 pub mod resolve;
+pub mod router;
 mod start;
 
 pub use start::{address, start};

@@ -75,22 +75,30 @@ The directory has a page for people, and answers what stock clients and nodes as
 
   {directory}
 
-A client of Phix, with its WebSocket for applications, and a message to it from another:
+A client of Phix, with a WebSocket for applications on ws://127.0.0.1:1977:
 
   cargo run --release -p phix-client -- init --dir alice --directory {directory}
   cargo run --release -p phix-client -- run --dir alice
-  cargo run --release -p phix-client -- address --dir alice
+
+Another, in another terminal, that sends it a message:
 
   cargo run --release -p phix-client -- init --dir bob --directory {directory}
-  cargo run --release -p phix-client -- send --dir bob --to ADDRESS --message hello
+  cargo run --release -p phix-client -- send --dir bob --message hello \\
+      --to \"$(cargo run --release -p phix-client -- address --dir alice)\"
 
 A SOCKS5 server for applications, through the exit, which reaches servers on this machine:
 
   cargo run --release -p phix-client -- socks5 --dir alice
   curl --socks5-hostname 127.0.0.1:1080 http://127.0.0.1:PORT/
 
-A program built on the stock SDK: in NymNetworkDetails, the only endpoint has the api_url
-{directory}; no credentials are needed.
+A program built on the stock SDK (nym-sdk 1.21.6), without credentials:
+
+  let endpoint = ValidatorDetails::new(\"http://127.0.0.1:1\", Some(\"{directory}\"), None);
+  let network = NymNetworkDetails::new_empty()
+      .with_network_name(\"local\".into())
+      .with_validator_endpoint(endpoint);
+  let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
+  let client = builder.build()?.connect_to_mixnet().await?;
 
 Ctrl-C ends the network.
 "

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use phix_client::files::words;
 use phix_engine::replay::ReplayFilter;
 use phix_io::Memory;
 
@@ -58,14 +59,27 @@ impl Shares {
         Self { inherited: Mutex::new(inherited.collect()), ..Self::default() }
     }
 
-    /// Takes note of a filter's memory, so that it can be handed on.
-    pub(super) fn note(&self, number: u32, keys: &JournalKeys, memory: &Memory) {
-        // Memory of which there is no second descriptor can be handed to nobody: the next node
-        // then reads the journal.
-        let fd = memory.as_fd().and_then(|fd| fd.try_clone_to_owned().ok());
-        if let Some(fd) = fd {
-            lock(&self.own).insert(number, (keys.id(), fd));
-        }
+    /// Takes note of a filter's memory, so that it can be handed on: a node that took over without
+    /// it would read the journal while this one still writes it.
+    ///
+    /// # Errors
+    /// If there is no second descriptor of it to be had.
+    pub(super) fn note(
+        &self,
+        number: u32,
+        keys: &JournalKeys,
+        memory: &Memory,
+    ) -> Result<(), Fault> {
+        let fd = memory.as_fd().expect("a filter's memory is shared").try_clone_to_owned();
+        let fd = fd.map_err(|error| {
+            Fault::refused(format!(
+                "there is no descriptor for the memory of packets seen ({}): raise the limit of \
+                 open files.",
+                words(&error),
+            ))
+        })?;
+        lock(&self.own).insert(number, (keys.id(), fd));
+        Ok(())
     }
 
     /// The filter with this number has ended.
@@ -202,7 +216,7 @@ impl Store {
                         than replay-capacity: it grows when the key changes, or after a stop.";
             (self.say)(text.into());
         }
-        self.shares.note(number, &keys, &memory);
+        self.shares.note(number, &keys, &memory)?;
         let filter = ReplayFilter::over(Box::new(memory), *keys.filter, number);
         if self.disk.is_some() {
             self.shares.await_journal(number, keys);

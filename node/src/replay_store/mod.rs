@@ -161,7 +161,7 @@ impl Store {
             let memory = Memory::shared(bytes)
                 .and_then(|memory| memory.populate().map(|()| memory))
                 .map_err(|error| Fault::refused(format!("{error}: lower replay-capacity.")))?;
-            self.shares.note(number, keys, &memory);
+            self.shares.note(number, keys, &memory)?;
             Ok(Box::new(memory))
         };
         let Some(disk) = &self.disk else {

@@ -17,25 +17,46 @@ use phix_engine::replay::Mark;
 /// Bits below the number of a filter.
 const SHIFT: u32 = 21;
 
-#[derive(Debug)]
-struct Ring {
-    words: Box<[AtomicU64]>,
-    /// Words ever written; changed by the writer alone.
-    written: CachePadded<AtomicU64>,
-    /// Words ever taken; changed by the reader alone.
-    taken: CachePadded<AtomicU64>,
+/// A word that both threads use. The model of the tests has words of its own.
+pub(super) trait Word {
+    fn new(value: u64) -> Self;
+    fn load(&self, order: Ordering) -> u64;
+    fn store(&self, value: u64, order: Ordering);
 }
 
-impl Ring {
-    fn word(&self, at: u64) -> &AtomicU64 {
+impl Word for AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+}
+
+#[derive(Debug)]
+struct Ring<W> {
+    words: Box<[W]>,
+    /// Words ever written; changed by the writer alone.
+    written: CachePadded<W>,
+    /// Words ever taken; changed by the reader alone.
+    taken: CachePadded<W>,
+}
+
+impl<W> Ring<W> {
+    fn word(&self, at: u64) -> &W {
         &self.words[(at % self.words.len() as u64) as usize]
     }
 }
 
 /// The shard's end.
 #[derive(Debug)]
-pub(super) struct Writer {
-    ring: Arc<Ring>,
+pub(super) struct Writer<W = AtomicU64> {
+    ring: Arc<Ring<W>>,
     written: u64,
     /// What `taken` was when it was last looked at.
     taken: u64,
@@ -44,23 +65,23 @@ pub(super) struct Writer {
 
 /// The saving thread's end.
 #[derive(Debug)]
-pub(super) struct Reader {
-    ring: Arc<Ring>,
+pub(super) struct Reader<W = AtomicU64> {
+    ring: Arc<Ring<W>>,
     filter: u32,
 }
 
 /// A ring for `words` marks, empty.
-pub(super) fn ring(words: usize) -> (Writer, Reader) {
+pub(super) fn ring<W: Word>(words: usize) -> (Writer<W>, Reader<W>) {
     let ring = Arc::new(Ring {
-        words: (0..words).map(|_| AtomicU64::new(0)).collect(),
-        written: CachePadded::new(AtomicU64::new(0)),
-        taken: CachePadded::new(AtomicU64::new(0)),
+        words: (0..words).map(|_| W::new(0)).collect(),
+        written: CachePadded::new(W::new(0)),
+        taken: CachePadded::new(W::new(0)),
     });
     let writer = Writer { ring: Arc::clone(&ring), written: 0, taken: 0, filter: None };
     (writer, Reader { ring, filter: 0 })
 }
 
-impl Writer {
+impl<W: Word> Writer<W> {
     /// Puts in the marks that came from the filter with this number, all or none; says which.
     pub(super) fn put(&mut self, filter: u32, marks: &[Mark]) -> bool {
         let changes = self.filter != Some(filter);
@@ -89,7 +110,7 @@ impl Writer {
     }
 }
 
-impl Reader {
+impl<W: Word> Reader<W> {
     /// Takes out all there is: the number of the filter and the mark, in the order of the writer.
     pub(super) fn take(&mut self, mut each: impl FnMut(u32, Mark)) {
         let end = self.ring.written.load(Ordering::Acquire);
@@ -114,7 +135,11 @@ mod tests {
         Mark::from_bits(number << SHIFT | 1).unwrap()
     }
 
-    fn taken(reader: &mut Reader) -> Vec<(u32, Mark)> {
+    fn ring(words: usize) -> (Writer, Reader) {
+        super::ring(words)
+    }
+
+    fn taken<W: Word>(reader: &mut Reader<W>) -> Vec<(u32, Mark)> {
         let mut all = Vec::new();
         reader.take(|filter, mark| all.push((filter, mark)));
         all
@@ -141,6 +166,44 @@ mod tests {
         assert_eq!(taken(&mut reader).len(), 3);
         assert!(writer.put(2, &[mark(5), mark(6), mark(7)]));
         assert_eq!(taken(&mut reader), [5, 6, 7].map(|number| (2, mark(number))));
+    }
+
+    impl Word for loom::sync::atomic::AtomicU64 {
+        fn new(value: u64) -> Self {
+            Self::new(value)
+        }
+
+        fn load(&self, order: Ordering) -> u64 {
+            self.load(order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            self.store(value, order);
+        }
+    }
+
+    /// All orders in which the two can meet, and every value that a relaxed load may give, in a
+    /// ring that is full and written over.
+    #[test]
+    fn what_was_put_is_taken_once_and_in_order_whatever_the_threads_do() {
+        loom::model(|| {
+            let (mut writer, mut reader) = super::ring::<loom::sync::atomic::AtomicU64>(3);
+            let writing = loom::thread::spawn(move || {
+                let mut put = Vec::new();
+                for (filter, number) in [(1, 1), (1, 2), (2, 3)] {
+                    if writer.put(filter, &[mark(number)]) {
+                        put.push((filter, mark(number)));
+                    }
+                }
+                put
+            });
+            let mut all = taken(&mut reader);
+            all.extend(taken(&mut reader));
+            let put = writing.join().unwrap();
+            all.extend(taken(&mut reader));
+            assert_eq!(all, put);
+            assert!(put.len() >= 2, "what there is room for is put in");
+        });
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
 };
 use zeroize::Zeroizing;
 
@@ -62,7 +63,7 @@ impl Channel {
     /// The next message, and its descriptor if it has one; nothing when the other side has gone.
     ///
     /// # Errors
-    /// If none comes within `limit`, or what comes is none.
+    /// If none comes within `limit`, what comes is none, or there is no room for its descriptor.
     pub(super) fn receive(
         &self,
         limit: Duration,
@@ -82,6 +83,9 @@ impl Channel {
         });
         if got.bytes == 0 {
             return Ok(None);
+        }
+        if got.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(io::Error::other("no room for a descriptor"));
         }
         let no_message = |_| io::Error::other("the other side says what is no message");
         Ok(Some((Message::read(&bytes[..got.bytes]).map_err(no_message)?, fd)))

@@ -20,6 +20,8 @@ use super::control::Request;
 use super::wire::{Message, VERSION};
 use crate::replay_store::{Legacy, SharedFilter, Store, Written};
 
+/// How long the new program may take to read what it is given last.
+const TAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a program that has said its last word may take to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -127,7 +129,7 @@ impl Successor {
                 store.adopt(journals);
                 let reopened = server.open(connections);
                 end(&mut self.child);
-                let why = format!("the new program ended while it took over ({})", words(&error));
+                let why = format!("the new program failed while it took over ({})", words(&error));
                 Err(match reopened {
                     Ok(()) => why,
                     Err(lost) => format!("{why}; {lost}"),
@@ -179,6 +181,8 @@ fn give_basics(channel: &Channel, basics: &Basics) -> io::Result<()> {
     channel.send(&Message::Prepare)
 }
 
+/// Hands over the rest, and says "go" only once the new program has all of it: a message that was
+/// sent may also be one that nobody will read, or whose descriptor finds no place.
 fn give_rest(
     channel: &Channel,
     connections: &mut [Handed],
@@ -197,7 +201,16 @@ fn give_rest(
         }
         sent?;
     }
-    channel.send(&Message::Go)
+    channel.send(&Message::All)?;
+    match channel.receive(TAKE_LIMIT) {
+        Ok(Some((Message::Took, _))) => channel.send(&Message::Go),
+        Ok(Some(_)) => Err(io::Error::other("it does not speak as it should")),
+        Ok(None) => Err(io::Error::other("it ended")),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::Error::other("it takes too long"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The arguments of this process, with the one that tells the new program where it comes from.

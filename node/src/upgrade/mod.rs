@@ -8,7 +8,9 @@
 //!                    <------------------   ready (or why not)
 //!   accepts and reads nothing more,
 //!   opens what it has, saves its marks
-//!   journals, connections, "go" -------->  listens, reads on where the other stopped
+//!   journals, connections -------------->  keeps them, and reads nothing yet
+//!                    <------------------   has all of it
+//!   "go" ------------------------------->  listens, reads on where the other stopped
 //!   sends what it holds, and ends
 //! ```
 //!

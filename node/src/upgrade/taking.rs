@@ -119,6 +119,9 @@ impl Taking {
                 (Message::Connection(stream), Some(socket)) => {
                     rest.connections.push(Handed { socket, stream });
                 }
+                (Message::All, None) => {
+                    self.channel.send(&Message::Took).map_err(|error| broken(&error))?;
+                }
                 (Message::Go, None) => return Ok(rest),
                 (other, _) => return Err(unexpected(&other)),
             }
@@ -153,8 +156,8 @@ fn refuse(channel: &Channel, fault: Fault) -> Fault {
 
 fn broken(error: &io::Error) -> Fault {
     Fault::broken(format!(
-        "nothing can be taken over from a running node ({}): --take-over is for `phix-node \
-         upgrade` alone.",
+        "nothing can be taken over from a running node ({}): raise the limit of open files if that \
+         is in the way; --take-over is for `phix-node upgrade` alone.",
         words(error),
     ))
 }

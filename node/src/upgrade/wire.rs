@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::replay_store::KeyId;
 
 /// The version of these messages. Another one is refused before anything has changed.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of the longest message: a connection inside the longest record and the longest packet.
 pub(super) const MESSAGE_MAX: usize = 128 * 1024;
 
@@ -35,7 +35,11 @@ pub(super) enum Message {
     Journal { number: u32, len: u64, sequence: u64 },
     /// A connection, with its descriptor.
     Connection(Unfinished),
-    /// That was all: the new node is the node.
+    /// That was all.
+    All,
+    /// From the new node: it has all of it.
+    Took,
+    /// The new node is the node.
     Go,
 }
 
@@ -77,7 +81,9 @@ impl Message {
                 out.push(9);
                 connection(&mut out, unfinished);
             }
-            Self::Go => out.push(10),
+            Self::All => out.push(10),
+            Self::Took => out.push(11),
+            Self::Go => out.push(12),
         }
         out
     }
@@ -99,7 +105,9 @@ impl Message {
                 Self::Journal { number: fields.u32()?, len: fields.u64()?, sequence: fields.u64()? }
             }
             9 => Self::Connection(fields.connection()?),
-            10 => Self::Go,
+            10 => Self::All,
+            11 => Self::Took,
+            12 => Self::Go,
             _ => return Err(NoMessage),
         };
         if fields.0.is_empty() { Ok(message) } else { Err(NoMessage) }
@@ -186,6 +194,8 @@ mod tests {
             Message::Journal { number: 1, len: 1 << 40, sequence: 2 },
             Message::Connection(Unfinished { frame: Vec::new(), noise: None }),
             Message::Connection(Unfinished { frame: vec![2; 33_000], noise }),
+            Message::All,
+            Message::Took,
             Message::Go,
         ]
     }
@@ -210,7 +220,7 @@ mod tests {
             bytes.push(0);
             assert!(Message::read(&bytes).is_err(), "{message:?} and more");
         }
-        assert!(Message::read(&[11]).is_err());
+        assert!(Message::read(&[13]).is_err());
         assert!(Message::read(&[9, 0xff, 0xff, 0xff, 0xff, 1]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use phix_client::mixnet::{Client, Outgoing, Recipient, SenderTag};
+use phix_client::mixnet::{Client, Outgoing, Recipient, SenderTag, Settings};
 use phix_proto::requester::{
     Body, Connect, Content, Data, Form, Ordered, Request, Response, Target,
 };
@@ -34,8 +34,11 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn new(scene: &Scene) -> Self {
-        let client = within(Client::builder().settings(scene.settings()).connect()).await.unwrap();
-        let exit = *scene.requester.address();
+        Self::of(scene.settings(), *scene.requester.address()).await
+    }
+
+    pub(crate) async fn of(settings: Settings, exit: Recipient) -> Self {
+        let client = within(Client::builder().settings(settings).connect()).await.unwrap();
         let (sent, heard, answers) = (HashMap::new(), HashMap::new(), Vec::new());
         Self { client, exit, form: Form::Current, name: None, sent, heard, answers }
     }

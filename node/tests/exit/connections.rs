@@ -70,7 +70,7 @@ async fn what_cannot_be_connected_to_is_said_and_closed() {
         (format!("127.0.0.1:{FORBIDDEN}"), Ending::Forbidden, "does not connect"),
         ("192.0.2.1:80".to_owned(), Ending::Forbidden, "does not connect"),
         ("nowhere.invalid:80".to_owned(), Ending::Unresolved, "has no address"),
-        (nobody.to_string(), Ending::Unreachable, "does not accept"),
+        (nobody.to_string(), Ending::Refused, "refuses"),
     ];
     for (number, (target, why, words)) in (1..).zip(cases) {
         let before = scene.counts.ended(why);

@@ -22,7 +22,7 @@ async fn a_client_that_takes_nothing_stops_the_server() {
     let mut app = App::new(&scene).await.frugal();
     app.connect(1, &target).await;
     app.supply(0).await;
-    app.until(1, |heard| !heard.bytes.is_empty()).await;
+    app.until(1, |heard| heard.connected).await;
     // The window fills, whatever is given away with the wish to connect.
     let read = || scene.counts.downloaded.get();
     until(|| read() > WINDOW / 2).await;

@@ -7,6 +7,7 @@ mod connections;
 mod hostile;
 #[path = "../messages/network.rs"]
 mod network;
+mod process;
 mod scene;
 mod socks5;
 

@@ -78,7 +78,7 @@ impl Scene {
 }
 
 /// Faster than stock clients are, so that much can be sent in little time.
-fn settings(network: &Network) -> Settings {
+pub(crate) fn settings(network: &Network) -> Settings {
     Settings {
         topology: Some(network.topology.clone()),
         main_stream: Length::millis(2),

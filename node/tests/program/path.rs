@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use phix_client::packet::{Factory, Packet, PacketConfig};
 use phix_client::topology::Hop;
+use phix_engine::counters::Counters;
 use phix_engine::crypto::PORTABLE;
 use phix_engine::replay::ReplayFilter;
 use phix_engine::secret::NodeSecret;
@@ -55,7 +56,8 @@ impl End {
             noise: phix_io::noise::Noise::default(),
             drain: Duration::ZERO,
             shard: Config {
-                capacity: [64; 5],
+                // Whatever comes at once, while nobody takes the messages: what finds no room is lost.
+                capacity: [64, 4096, 64, 64, 64],
                 batch: 8,
                 frames: FrameVersion::Current,
                 final_hops: FinalHops::Deliver,
@@ -78,6 +80,11 @@ impl End {
     /// It as the last hop of a route.
     pub(crate) fn hop(&self) -> Hop {
         Hop { node: 0, address: self.address(), key: self.secret.public() }
+    }
+
+    /// What it has received and dropped, for those who miss something.
+    pub(crate) fn stop(self) -> Counters {
+        self.server.stop().counters
     }
 
     /// The next `count` messages, in any order, sorted.

@@ -161,7 +161,10 @@ fn upgraded_under_load(link: &str) {
     while (came.len() as u64) < packets {
         match inbox.recv_timeout(PATIENCE) {
             Ok(number) => assert!(came.insert(number), "a packet passed twice"),
-            Err(_) => panic!("{} of {packets} came out: {}", came.len(), running.stop_last(last)),
+            Err(_) => {
+                let (nodes, end) = (running.stop_last(last), end.stop());
+                panic!("{} of {packets} came out: {nodes}at the end {end:?}", came.len());
+            }
         }
     }
     accounted(&running.stop_last(last), &metrics, packets, again);
@@ -305,4 +308,75 @@ fn a_node_goes_on_when_the_new_program_is_no_good() {
     assert_eq!(said.matches("has failed and this node goes on as before").count(), 3, "{said}");
     assert_eq!((rows(&said, "sent on"), rows(&said, "dropped")), (count + 1, 0), "{said}");
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+/// A program that runs the node after these lines of shell; its path.
+fn wrapped(node: &Node, name: &str, lines: &str) -> String {
+    let text = format!("#!/bin/sh\n{lines}\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_phix-node"));
+    program(&node.dir, name, &text, 0o700)
+}
+
+#[test]
+fn a_node_goes_on_when_the_new_program_has_no_room_for_what_it_takes_over() {
+    let node = Node::with(&["--link", "epoll", "--status-interval", "off"]);
+    node.set("connections-per-source", "\"off\"");
+    let end = End::start();
+    let running = Running::start(&mut node.phix("run", &[]));
+    let nodes = [(node, running)];
+    let route = route(&nodes, &end);
+    let [(node, mut running)] = nodes;
+    let connect = |_| TcpStream::connect(route[0].address).unwrap();
+    let mut streams: Vec<TcpStream> = (0..100).map(connect).collect();
+    let mut number = 0_u64;
+    let mut pass = |stream: &mut TcpStream| {
+        number += 1;
+        let packet = factory().build(&number.to_le_bytes(), &route, DESTINATION).unwrap();
+        stream.write_all(&packet.frame).unwrap();
+        assert_eq!(end.messages(1), [number.to_le_bytes()]);
+    };
+    // Connections are accepted in their order, so that now all of them are.
+    pass(streams.last_mut().unwrap());
+    let narrow = wrapped(&node, "narrow", "ulimit -n 64");
+    goes_on(&node, &["--binary", &narrow], &["failed while it took over"]);
+    streams.iter_mut().for_each(&mut pass);
+    kill_process(Pid::from_child(&running.child), Signal::TERM).unwrap();
+    let (mut report, mut errors) = (String::new(), String::new());
+    running.out.read_to_string(&mut report).unwrap();
+    running.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((rows(&report, "sent on"), rows(&report, "dropped")), (101, 0), "{report}");
+    assert!(errors.contains("raise the limit of open files"), "the new program says why: {errors}");
+}
+
+#[test]
+fn a_node_that_is_killed_while_another_makes_ready_leaves_none() {
+    let node = Node::with(&["--status-interval", "off"]);
+    let end = End::start();
+    let running = Running::start(&mut node.phix("run", &[]));
+    let nodes = [(node, running)];
+    let route = route(&nodes, &end);
+    let [(node, running)] = nodes;
+    let packets = some(&route, 1);
+    assert_eq!(end.messages(packets.len()).len(), packets.len());
+    let begun = node.dir.join("begun");
+    let late = wrapped(&node, "late", &format!(": > '{}'\nsleep 1", begun.display()));
+    let asking = node.phix("upgrade", &["--binary", &late]).spawn();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !begun.exists() {
+        assert!(std::time::Instant::now() < deadline, "the new program begins");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.kill();
+    assert_eq!(asking.unwrap().wait().unwrap().code(), Some(2), "there is nobody to answer");
+    // The lock goes with the last of the two; then the next one knows what the first has seen.
+    let running = loop {
+        assert!(std::time::Instant::now() < deadline, "the state directory is let go of");
+        let mut running = Running::start(&mut node.phix("run", &[]));
+        if !running.first.is_empty() {
+            break running;
+        }
+        running.child.wait().unwrap();
+    };
+    let remembered = running.before.split(' ').next().and_then(|count| count.parse().ok());
+    assert_eq!(remembered, Some(packets.len()), "{}", running.before);
+    running.stop(Signal::TERM);
 }

@@ -44,6 +44,10 @@ fn answer(path: &str, epochs: &Mutex<VecDeque<u32>>) -> Option<Value> {
     for (number, performance) in [(1, "0.2"), (3, "0.4999"), (4, "0")] {
         mixes[number]["performance"] = json!(performance);
     }
+    if path == "/own/phix/v1/nodes" {
+        return Some(json!({"nodes": [
+            signed(true, Some(address(7))), signed(false, Some(address(8))), signed(true, None)]}));
+    }
     let path = path.strip_prefix("/api")?;
     Some(match path {
         "/v1/epoch/key-rotation-info" => json!({
@@ -61,8 +65,70 @@ fn answer(path: &str, epochs: &Mutex<VecDeque<u32>>) -> Option<Value> {
             let epoch = if epochs.len() > 1 { epochs.pop_front() } else { epochs.front().copied() };
             page(epoch.unwrap(), 1, 0, &[skimmed(4, &nodes::Role::EntryGateway)])
         }
+        "/v1/nym-nodes/described?page=0" => {
+            json!({"pagination": {"total": 4, "page": 0, "size": 3},
+            "data": [described(Some("nonsense".into())), described(Some(address(5))),
+                described(None)]})
+        }
+        "/v1/nym-nodes/described?page=1" => {
+            json!({"pagination": {"total": 4, "page": 1, "size": 1},
+            "data": [described(Some(address(6)))]})
+        }
         _ => return None,
     })
+}
+
+/// The address of a network requester.
+fn address(seed: u8) -> String {
+    Recipient::new(key(seed), [seed; 32], key(4)).unwrap().to_string()
+}
+
+/// What a stock directory has heard from a node; much of it does not matter here.
+fn described(requester: Option<String>) -> Value {
+    let requester = requester.map(|address| json!({"address": address, "uses_exit_policy": true}));
+    json!({"node_id": 1, "contract_node_type": "nym_node",
+        "description": {"last_polled": "2026-11-24 22:15:00.0 +00:00:00",
+            "network_requester": requester, "ip_packet_router": null}})
+}
+
+/// What a node has told a directory of Phix.
+fn signed(alive: bool, network_requester: Option<String>) -> Value {
+    let description = registration::Description {
+        identity: directory::PublicKey(key(4)),
+        sphinx: vec![],
+        noise: None,
+        addresses: vec![],
+        mix_port: 1789,
+        entry: None,
+        roles: nodes::SupportedRoles::default(),
+        services: registration::Services { network_requester, ip_packet_router: None },
+        software: String::new(),
+        made_at_ms: 0,
+    };
+    json!({"node_id": 1, "performance": "1", "alive": alive, "description": description,
+        "signature": ""})
+}
+
+fn requesters(url: String) -> Vec<String> {
+    let settings = Settings {
+        directory: Some(url),
+        topology_timeout: Length::millis(60_000),
+        ..Settings::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let known = runtime.block_on(network_requesters(&settings)).unwrap();
+    known.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn network_requesters_are_those_that_a_directory_of_either_kind_knows() {
+    let directory = serve(&[80]);
+    assert_eq!(requesters(format!("http://{directory}/api")), [address(5), address(6)]);
+    assert_eq!(requesters(format!("http://{directory}/own")), [address(7)]);
+    let settings = Settings { topology: Some("net.json".into()), ..Settings::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(network_requesters(&settings)).unwrap_err();
+    assert!(error.to_string().contains("--exit"), "{error}");
 }
 
 /// A directory; it ends with the process.

@@ -23,8 +23,10 @@ impl Provider {
 
     async fn topology(&self) -> Result<NymTopology, NymAPIError> {
         let set: EpochRewardedSet = self.directory.get_current_rewarded_set().await?.into();
-        let mixes =
+        let mut mixes =
             self.directory.get_all_basic_active_mixing_assigned_nodes_with_metadata().await?;
+        // They could let clients in, too.
+        mixes.nodes.iter_mut().for_each(|node| node.supported_roles.entry = false);
         let gateways = self.directory.get_all_basic_entry_assigned_nodes_with_metadata().await?;
         let mut gateways = gateways.nodes;
         gateways.retain(|node| node.ed25519_identity_pubkey.to_base58_string() == self.gateway);

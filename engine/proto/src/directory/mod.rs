@@ -7,6 +7,7 @@
 //! learn of nodes from a chain.
 
 pub mod bincode;
+pub mod described;
 pub mod epoch;
 pub mod instant;
 pub mod key;

@@ -4,11 +4,15 @@
 //! and the same latencies, and CPUs that run the long ones in two passes need half the time.
 #![expect(unsafe_code, reason = "vector instructions")]
 
+mod limbs;
+mod steps;
+
 use core::arch::x86_64::*;
 
 use super::X25519;
 use super::batch::{self, Batch};
-use super::comb;
+use super::comb::{self, ROWS, Row, Steps, TEETH};
+use super::edwards::Point;
 use super::field::Factor;
 use super::ifma::Ifma;
 use super::lanes::{LANES_MAX, Lanes, Madd52};
@@ -101,12 +105,26 @@ struct Ymm(__m256i);
 
 /// One instruction on vectors.
 macro_rules! op {
-    ($instruction:ident($($argument:expr),*)) => {{
+    ($($instruction:ident)::+($($argument:expr),*)) => {{
         // SAFETY: only the functions above that require the instruction name the vectors, so this
         // runs inside of them, where the CPU is known to have it; it touches nothing but registers.
-        unsafe { $instruction($($argument),*) }
+        unsafe { $($instruction)::+($($argument),*) }
     }};
 }
+
+impl Steps for Ifma<Zmm> {
+    #[inline(always)]
+    fn double(point: Point<Zmm>) -> Point<Zmm> {
+        op!(steps::double(point))
+    }
+
+    #[inline(always)]
+    fn column(point: Point<Zmm>, masks: [__mmask8; TEETH], rows: &[Row; ROWS]) -> Point<Zmm> {
+        op!(steps::column(point, masks, rows))
+    }
+}
+
+impl Steps for Ifma<Ymm> {}
 
 /// The same lanes, and four of zeros.
 #[inline(always)]

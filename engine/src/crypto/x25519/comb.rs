@@ -14,7 +14,7 @@
 
 use zeroize::optimization_barrier;
 
-use super::edwards::{Completed, Coordinates, Encoded, Point};
+use super::edwards::{Coordinates, Encoded, Point};
 use super::field::{Factor, Field, Wide};
 use super::lanes::{LANES_MAX, Lanes};
 use super::words;
@@ -22,7 +22,7 @@ use super::words;
 /// Columns of signs.
 const COLUMNS: usize = 63;
 /// Signs of a column.
-const TEETH: usize = 4;
+pub(super) const TEETH: usize = 4;
 /// Sums that are kept: all signs of the teeth but the last.
 const SUMS: usize = 1 << (TEETH - 1);
 /// Rows of a sum: four field elements of five limbs.
@@ -41,10 +41,36 @@ const WORD: u64 = u64::MAX >> 1;
 /// section 4.1), but for its highest bit, in words of 63 bits.
 const ORDER: [u64; TEETH] = [0x5812_631a_5cf5_d3ed, 0x29bd_f3bd_45ef_39ac, 0, 0];
 
+/// The steps that take nearly all of the time. A vector for which the compiler's order of their
+/// instructions is not good enough brings its own.
+pub(super) trait Steps: Field + Sized {
+    /// Twice the point.
+    #[inline(always)]
+    fn double(point: Point<Self::Lanes>) -> Point<Self::Lanes> {
+        point.double::<Self>().point::<Self>()
+    }
+
+    /// Twice the point, or its negative where the last of a column's masks says so, plus the sum
+    /// that the others name.
+    #[inline(always)]
+    fn column(
+        point: Point<Self::Lanes>,
+        masks: Masks<Self::Lanes>,
+        rows: &[Row; ROWS],
+    ) -> Point<Self::Lanes> {
+        let [first, second, third, negative] = masks;
+        let sum = Selected { masks: [first, second, third], rows };
+        point.double::<Self>().summand::<Self>().add::<Self>(negative, &sum).point::<Self>()
+    }
+}
+
+/// A bit for each lane of each sign of a column.
+type Masks<L> = [<L as Lanes>::Mask; TEETH];
+
 /// Writes the sums of `N` vectors of points, with the u-coordinates `points`, to `rows`, one of
 /// them per vector; lanes whose u is not on the curve or is 0, one bit each.
 #[inline(always)]
-pub(super) fn prepare<F: Field, const N: usize>(
+pub(super) fn prepare<F: Steps, const N: usize>(
     points: &[[u8; 32]],
     rows: &mut [[Row; ROWS]],
 ) -> u64 {
@@ -65,16 +91,16 @@ pub(super) fn prepare<F: Field, const N: usize>(
 
 /// Writes the sums of one vector of points.
 #[inline(always)]
-fn sums<F: Field>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
-    let mut tooth = point.double::<F>();
-    for _ in 1..3 {
-        tooth = tooth.point::<F>().double::<F>();
-    }
+fn sums<F: Steps>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
+    let mut tooth = F::double(F::double(*point)).double::<F>();
     let mut teeth = [tooth.summand::<F>(); TEETH];
     for summand in &mut teeth[1..] {
-        for _ in 0..COLUMNS {
-            tooth = tooth.point::<F>().double::<F>();
+        let mut point = tooth.point::<F>();
+        for _ in 1..COLUMNS {
+            point = F::double(point);
         }
+        // T is wanted as well.
+        tooth = point.double::<F>();
         *summand = tooth.summand::<F>();
     }
     // Sums that end with tooth t stand 2^t apart.
@@ -109,42 +135,34 @@ fn store<L: Lanes>(factor: &Factor<L>, rows: &mut [Row; SUM_ROWS], at: usize) {
 
 /// Numerators and denominators of `scalars` times the points whose sums are in `rows`.
 #[inline(always)]
-pub(super) fn multiply<F: Field>(
+pub(super) fn multiply<F: Steps>(
     scalars: &[[u8; 32]],
     rows: &[Row; ROWS],
 ) -> [Factor<F::Lanes>; 2] {
     let mut signs = signs(words::gather::<F::Lanes>(scalars));
-    let mut point = first::<F>(&signs, rows);
-    let mut sum = add::<F>(&signs, rows, &point, COLUMNS - 2);
-    for column in (0..COLUMNS - 2).rev() {
-        point = sum.point::<F>();
-        sum = add::<F>(&signs, rows, &point, column);
+    let mut point = first::<F>(masks(&signs, COLUMNS - 1), rows);
+    for column in (0..COLUMNS - 1).rev() {
+        point = F::column(point, masks(&signs, column), rows);
     }
     signs = [F::Lanes::splat(0); TEETH];
     optimization_barrier(&signs);
-    sum.ratio::<F>()
+    point.ratio::<F>()
 }
 
 /// The last column, whose sign is always positive.
 #[inline(always)]
-fn first<F: Field>(signs: &[F::Lanes; TEETH], rows: &[Row; ROWS]) -> Point<F::Lanes> {
-    let sum = Selected::new(signs, rows, COLUMNS - 1);
+fn first<F: Field>(masks: Masks<F::Lanes>, rows: &[Row; ROWS]) -> Point<F::Lanes> {
+    let [first, second, third, _] = masks;
+    let sum = Selected { masks: [first, second, third], rows };
     let (plus, minus) = (Wide(sum.plus().0), Wide(sum.minus().0));
     // All coordinates twice.
-    Point { x: plus.biased::<F>().minus(&minus), y: plus.plus(&minus), z: Wide(sum.z().0) }
+    Point { x: F::carry(plus.biased::<F>().minus(&minus)), y: plus.plus(&minus), z: sum.z() }
 }
 
-/// Twice `point`, and the sum of a column.
+/// The signs of a column.
 #[inline(always)]
-fn add<F: Field>(
-    signs: &[F::Lanes; TEETH],
-    rows: &[Row; ROWS],
-    point: &Point<F::Lanes>,
-    column: usize,
-) -> Completed<F::Lanes> {
-    let twice = point.double::<F>().summand::<F>();
-    let negative = bit(signs[TEETH - 1], column);
-    twice.add::<F>(&Selected::new(signs, rows, column), negative)
+fn masks<L: Lanes>(signs: &[L; TEETH], column: usize) -> Masks<L> {
+    [bit(signs[0], column), bit(signs[1], column), bit(signs[2], column), bit(signs[3], column)]
 }
 
 /// The sum of a column, its sign left aside.
@@ -153,13 +171,7 @@ struct Selected<'a, L: Lanes> {
     rows: &'a [Row; ROWS],
 }
 
-impl<'a, L: Lanes> Selected<'a, L> {
-    #[inline(always)]
-    fn new(signs: &[L; TEETH], rows: &'a [Row; ROWS], column: usize) -> Self {
-        let masks = [bit(signs[0], column), bit(signs[1], column), bit(signs[2], column)];
-        Self { masks, rows }
-    }
-
+impl<L: Lanes> Selected<'_, L> {
     /// Five limbs, from row `at` of each sum on.
     #[inline(always)]
     fn factor(&self, at: usize) -> Factor<L> {
@@ -217,8 +229,12 @@ fn bit<L: Lanes>(word: L, column: usize) -> L::Mask {
 }
 
 /// Clamps scalars (RFC 7748, section 5) and turns them to signs. Bit j of the last word is set
-/// where the sum of column j counts negative, and bit j of each other word where that tooth has
-/// another sign than the last.
+/// where the sum of column j has another sign than that of column j + 1, and bit j of each other
+/// word where that tooth has another sign than the last.
+///
+/// A sum that counts negative is not subtracted: the sum so far changes its sign before a sum that
+/// has another one than the sum before. The whole then has the sign of column 0, which does not
+/// matter as u has none.
 #[inline(always)]
 fn signs<L: Lanes>([w0, w1, w2, w3]: [L; 4]) -> [L; TEETH] {
     let word = L::splat(WORD);
@@ -238,7 +254,7 @@ fn signs<L: Lanes>([w0, w1, w2, w3]: [L; 4]) -> [L; TEETH] {
         n3.shr(1).or(L::splat(1 << 62)),
     ];
     let [p0, p1, p2, last] = positive;
-    [p0.xor(last), p1.xor(last), p2.xor(last), last.xor(word)]
+    [p0.xor(last), p1.xor(last), p2.xor(last), last.xor(last.shr(1))]
 }
 
 /// `m` where it is odd, and l - `m` where it is even; words of 63 bits, below 2^252.

@@ -18,9 +18,9 @@ use super::words;
 /// Coordinates X, Y, Z with x = X / Z and y = Y / Z.
 #[derive(Clone, Copy)]
 pub(super) struct Point<L> {
-    pub(super) x: Wide<L>,
+    pub(super) x: Factor<L>,
     pub(super) y: Wide<L>,
-    pub(super) z: Wide<L>,
+    pub(super) z: Factor<L>,
 }
 
 /// What a doubling or an addition ends with: X = EF, Y = GH, Z = FG, T = XY / Z = EH.
@@ -123,7 +123,7 @@ impl<L: Lanes> Encoded<L> {
         let x = product::<F>(&product::<F>(&root, &self.u), &constant::<F>(SCALE));
         let one = Wide::small(1);
         let z = F::carry(self.wide.plus(&one));
-        (Point { x: F::mul(&x, &z), y: self.wide.minus(&one), z: Wide(z.0) }, strangers)
+        (Point { x: product::<F>(&x, &z), y: self.wide.minus(&one), z }, strangers)
     }
 }
 
@@ -142,15 +142,24 @@ impl<L: Lanes> Point<L> {
     /// Twice the point.
     #[inline(always)]
     pub(super) fn double<F: Field<Lanes = L>>(&self) -> Completed<L> {
-        let aa = F::square(&F::carry(self.x));
-        let bb = F::square(&F::carry(self.y));
-        let h = aa.plus(&bb);
-        let g = bb.biased::<F>().minus(&aa);
-        let sum = F::square_biased(&F::carry(self.x.plus(&self.y)));
-        let e = F::carry(sum.minus(&h));
-        let cc = F::square_biased(&F::carry(self.z));
-        let f = F::carry(cc.plus(&cc).minus(&g));
+        let y = F::carry(self.y);
+        let aa = F::square_biased(&self.x);
+        let bb = F::square(&y);
+        let cc = F::square(&self.z);
+        let sum = F::square(&F::carry(Wide(self.x.0).plus(&Wide(y.0))));
+        // E, G and H have the other sign here, which leaves X, Y and Z as they are but for a sign
+        // that they share.
+        let (h, g) = (aa.plus(&bb), aa.minus(&bb));
+        let e = F::carry(h.minus(&sum));
+        let f = F::carry(cc.plus(&cc).plus(&g));
         Completed { e, f, g: F::carry(g), h: F::carry(h) }
+    }
+
+    /// Numerator and denominator of the u-coordinate (Z + Y) / (Z - Y).
+    #[inline(always)]
+    pub(super) fn ratio<F: Field<Lanes = L>>(&self) -> [Factor<L>; 2] {
+        let z = Wide(self.z.0).biased::<F>();
+        [F::carry(z.plus(&self.y)), F::carry(z.minus(&self.y))]
     }
 }
 
@@ -159,9 +168,9 @@ impl<L: Lanes> Completed<L> {
     #[inline(always)]
     pub(super) fn point<F: Field<Lanes = L>>(&self) -> Point<L> {
         Point {
-            x: F::mul(&self.e, &self.f),
+            x: F::carry(F::mul(&self.e, &self.f)),
             y: F::mul(&self.g, &self.h),
-            z: F::mul(&self.f, &self.g),
+            z: F::carry(F::mul(&self.f, &self.g)),
         }
     }
 
@@ -177,14 +186,6 @@ impl<L: Lanes> Completed<L> {
             t: F::carry(F::mul(&self.e, &self.h)),
         }
     }
-
-    /// Numerator and denominator of the u-coordinate (Z + Y) / (Z - Y).
-    #[inline(always)]
-    pub(super) fn ratio<F: Field<Lanes = L>>(&self) -> [Factor<L>; 2] {
-        // G is a factor of both, and not zero.
-        let (f, h) = (Wide(self.f.0), Wide(self.h.0));
-        [F::carry(f.plus(&h)), F::carry(f.biased::<F>().minus(&h))]
-    }
 }
 
 impl<L: Lanes> Summand<L> {
@@ -199,27 +200,27 @@ impl<L: Lanes> Summand<L> {
         }
     }
 
-    /// This point plus the one that `second` gives the coordinates of, or minus it in the lanes of
-    /// `negative`. Each coordinate is asked for where it is needed, so that none has to wait in
+    /// This point, or its negative in the lanes of `negative`, plus the one that `second` gives the
+    /// coordinates of. Each coordinate is asked for where it is needed, so that none has to wait in
     /// memory.
     #[inline(always)]
     pub(super) fn add<F: Field<Lanes = L>>(
         &self,
-        second: &impl Coordinates<L>,
         negative: L::Mask,
+        second: &impl Coordinates<L>,
     ) -> Completed<L> {
-        let (plus, minus) = (second.plus(), second.minus());
-        let aa = F::mul(&self.minus, &Factor::select(negative, &minus, &plus));
-        let bb = F::mul_biased(&self.plus, &Factor::select(negative, &plus, &minus));
-        let (e, h) = (F::carry(bb.minus(&aa)), F::carry(bb.plus(&aa)));
-        let cc = F::mul(&self.t, &second.t());
         let dd = F::mul_biased(&self.z, &second.z());
+        let cc = F::mul(&self.t, &second.t());
         let (sum, difference) = (F::carry(dd.plus(&cc)), F::carry(dd.minus(&cc)));
+        let minus = Factor::select(negative, &self.minus, &self.plus);
+        let plus = Factor::select(negative, &self.plus, &self.minus);
+        let aa = F::mul(&minus, &second.minus());
+        let bb = F::mul_biased(&plus, &second.plus());
         Completed {
-            e,
+            e: F::carry(bb.minus(&aa)),
             f: Factor::select(negative, &difference, &sum),
             g: Factor::select(negative, &sum, &difference),
-            h,
+            h: F::carry(bb.plus(&aa)),
         }
     }
 

@@ -4,7 +4,7 @@
 extern crate std;
 
 use super::batch::{self, Batch};
-use super::comb::{self, ROWS, Row};
+use super::comb::{self, ROWS, Row, Steps};
 use super::float::Fused;
 use super::ifma::Ifma;
 use super::lanes::{Float, LANES_MAX, Lanes, Madd52};
@@ -48,6 +48,8 @@ fn multiply(scalars: &[[u8; 32]], wanted: u64, points: &Multiples, out: &mut [[u
     }
     batch.finish(out);
 }
+
+impl Steps for Ifma<Emulated<8, true>> {}
 
 /// None of its methods is inlined: tens of thousands of copies of their checks would take minutes
 /// to compile.

@@ -1,5 +1,6 @@
 //! One connection to a server, as a task: it comes about, moves bytes both ways, and ends.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -83,20 +84,28 @@ impl Job {
             Ok(Err(Closed::Forbidden)) => return Err(Ending::Forbidden),
             Ok(Err(Closed::Unresolved)) | Err(_) => return Err(Ending::Unresolved),
         };
+        let mut why = Ending::Unreachable;
         for address in addresses.into_iter().take(ADDRESSES) {
-            if let Some(stream) = reach(address).await {
-                return Ok(stream);
+            match reach(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(reason) => why = reason,
             }
         }
-        Err(Ending::Unreachable)
+        Err(why)
     }
 }
 
-async fn reach(address: SocketAddr) -> Option<TcpStream> {
-    let stream = timeout(CONNECTING, TcpStream::connect(address)).await.ok()?.ok()?;
-    // Pieces are whole already; waiting for more would only add to the delay.
-    stream.set_nodelay(true).ok()?;
-    Some(stream)
+async fn reach(address: SocketAddr) -> Result<TcpStream, Ending> {
+    let reached = timeout(CONNECTING, TcpStream::connect(address)).await;
+    let stream = reached.map_err(|_| Ending::Unanswered)?.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => Ending::Refused,
+        ErrorKind::TimedOut => Ending::Unanswered,
+        _ => Ending::Unreachable,
+    })?;
+    // Pieces are whole already; waiting for more would only add to the delay. A connection that
+    // breaks already says so to whoever reads it.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 async fn at(limit: Option<Instant>) {
@@ -158,7 +167,7 @@ async fn download(
                 counts.downloaded.add(count as u64);
                 answers.data(&buffer[..count], room).await?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return Err(Ending::Reset),
         }
     }

@@ -37,8 +37,12 @@ reasons! {
     Forbidden "forbidden";
     /// The name has no address.
     Unresolved "unresolved";
-    /// No address of the target accepted a connection.
+    /// No way leads to the target's addresses.
     Unreachable "unreachable";
+    /// The target refused the connection.
+    Refused "refused";
+    /// The target did not answer in time.
+    Unanswered "unanswered";
     /// There are as many connections as there may be.
     Crowded "crowded";
     /// The client has as many connections as it may.
@@ -136,7 +140,9 @@ impl Ending {
             Self::Finished | Self::Silent | Self::Unanswerable => return None,
             Self::Forbidden => "this exit does not connect to that target",
             Self::Unresolved => "the name of the target has no address",
-            Self::Unreachable => "the target does not accept the connection",
+            Self::Unreachable => "no way leads to the host of the target",
+            Self::Refused => "the target refuses the connection",
+            Self::Unanswered => "the target did not answer in time",
             Self::Crowded => "this exit has as many connections as it may have",
             Self::CrowdedClient => "this client has as many connections as it may have",
             Self::Reset => "the target broke the connection",

@@ -116,7 +116,11 @@ impl Plan {
             });
             runtime.shutdown_background();
         });
-        Ok(Requester { address, stop: Some(stop), thread: Some(thread.map_err(no_thread)?) })
+        Ok(Requester {
+            address,
+            stop: Some(stop),
+            thread: Some(thread.map_err(|error| no_thread(&error))?),
+        })
     }
 
     async fn go_on(self) {
@@ -169,10 +173,10 @@ pub fn runtime() -> Result<Runtime, Fault> {
         .enable_io()
         .enable_time()
         .build()
-        .map_err(no_thread)
+        .map_err(|error| no_thread(&error))
 }
 
-fn no_thread(error: io::Error) -> Fault {
+fn no_thread(error: &io::Error) -> Fault {
     Fault::refused(format!("there is no thread to be had for the exit ({error})."))
 }
 

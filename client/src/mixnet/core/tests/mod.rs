@@ -1,5 +1,6 @@
 //! Clients in virtual time, over a network that loses, repeats and reorders.
 
+mod supply;
 mod world;
 
 use chacha20::ChaCha20Rng;

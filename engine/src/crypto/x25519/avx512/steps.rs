@@ -1,0 +1,164 @@
+//! A doubling and a column of the comb in assembly, in the order of execution.
+//!
+//! Products and squares follow each other in an order in which most of what one needs was made by
+//! the one before the last, and elements are carried beside the products: of two instructions in a
+//! cycle, one can be a multiplication. The compiler finds no such order, and stored 81 registers
+//! per column, each of which delays a multiplication on CPUs whose units share their third read
+//! port with the stores (perf/README.md).
+#![expect(unsafe_code, reason = "assembly")]
+
+use core::arch::asm;
+
+use super::super::comb::{ROWS, Row, TEETH};
+use super::super::edwards::Point;
+use super::Zmm;
+use super::limbs::{
+    CONSTANTS, carry_into, column, cut, fold, instruction, limbs, piece, product, register, shift,
+    square, task,
+};
+
+/// X, Y and Z in a, b and c lead to twice the point: F in e, G in f, H in a, not carried, and in b
+/// what is to be subtracted from H for E.
+macro_rules! doubling {
+    () => {
+        concat!(
+            square!(e = c; carry b b),
+            limbs!("vpaddq" d, a, b),
+            square!(f = a, biased; carry d d),
+            square!(c = b),
+            limbs!("vpaddq" a, f, c),
+            limbs!("vpsubq" f, f, c),
+            limbs!("vpaddq" e, e, e),
+            limbs!("vpaddq" e, e, f),
+            square!(b = d; carry f f, carry e e),
+        )
+    };
+}
+
+/// Row `at` of sum `n` of a table.
+macro_rules! entry {
+    ($at:literal $n:literal) => {
+        concat!("zmmword ptr [{rows} + 64 * ", $at, " + 64 * 20 * ", $n, "]")
+    };
+}
+
+/// A limb out of row `at` of the sum that masks 1 to 3 name. All eight are read. Masks 5 and 6 are
+/// those of the lanes in which 2 is set and 1 is too, or is not.
+macro_rules! select_limb {
+    ($x:ident $k:tt, $at:literal) => {
+        concat!(
+            "vmovdqa64 zmm", register!($x $k), ", ", entry!($at 0), "\n",
+            "vmovdqa64 zmm", register!($x $k), "{{k1}}, ", entry!($at 1), "\n",
+            "vmovdqa64 zmm", register!($x $k), "{{k6}}, ", entry!($at 2), "\n",
+            "vmovdqa64 zmm", register!($x $k), "{{k5}}, ", entry!($at 3), "\n",
+            "vmovdqa64 zmm31, ", entry!($at 4), "\n",
+            "vmovdqa64 zmm31{{k1}}, ", entry!($at 5), "\n",
+            "vmovdqa64 zmm31{{k6}}, ", entry!($at 6), "\n",
+            "vmovdqa64 zmm31{{k5}}, ", entry!($at 7), "\n",
+            "vmovdqa64 zmm", register!($x $k), "{{k3}}, zmm31\n",
+        )
+    };
+}
+
+/// Five limbs out of the sum that masks 1 to 3 name.
+macro_rules! select {
+    ($x:ident, $a0:literal $a1:literal $a2:literal $a3:literal $a4:literal) => {
+        concat!(
+            select_limb!($x 0, $a0),
+            select_limb!($x 1, $a1),
+            select_limb!($x 2, $a2),
+            select_limb!($x 3, $a3),
+            select_limb!($x 4, $a4),
+        )
+    };
+}
+
+/// Assembly on the coordinates of a point.
+macro_rules! on_point {
+    ($point:ident, { $($code:expr),+ $(,)? } $($others:tt)+) => {
+        asm!(
+            concat!($($code),+),
+            constants = in(reg) &CONSTANTS,
+            inout("zmm0") $point.x.0[0].0, inout("zmm1") $point.x.0[1].0,
+            inout("zmm2") $point.x.0[2].0, inout("zmm3") $point.x.0[3].0,
+            inout("zmm4") $point.x.0[4].0, inout("zmm5") $point.y.0[0].0,
+            inout("zmm6") $point.y.0[1].0, inout("zmm7") $point.y.0[2].0,
+            inout("zmm8") $point.y.0[3].0, inout("zmm9") $point.y.0[4].0,
+            inout("zmm10") $point.z.0[0].0, inout("zmm11") $point.z.0[1].0,
+            inout("zmm12") $point.z.0[2].0, inout("zmm13") $point.z.0[3].0,
+            inout("zmm14") $point.z.0[4].0,
+            out("zmm15") _, out("zmm16") _, out("zmm17") _, out("zmm18") _, out("zmm19") _,
+            out("zmm20") _, out("zmm21") _, out("zmm22") _, out("zmm23") _, out("zmm24") _,
+            out("zmm25") _, out("zmm26") _, out("zmm27") _, out("zmm28") _, out("zmm29") _,
+            out("zmm30") _, out("zmm31") _,
+            $($others)+
+        )
+    };
+}
+
+/// Twice the point.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
+pub(super) fn double(mut point: Point<Zmm>) -> Point<Zmm> {
+    // SAFETY: reads `CONSTANTS` and otherwise touches nothing but registers, with instructions of
+    // the target features.
+    unsafe {
+        on_point!(point, {
+            doubling!(),
+            limbs!("vpsubq" b, a, b),
+            product!(c = e * f; carry b b, carry d a),
+            product!(a = b * e; carry c c),
+            product!(b = f * d; carry a a),
+        } options(pure, readonly, nostack));
+    }
+    point
+}
+
+/// Twice the point, or in the lanes of the last mask its negative, plus the sum of `rows` that the
+/// other masks name.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
+pub(super) fn column(
+    mut point: Point<Zmm>,
+    [first, second, third, negative]: [u8; TEETH],
+    rows: &[Row; ROWS],
+) -> Point<Zmm> {
+    // SAFETY: reads `CONSTANTS` and eight sums of twenty rows, which are all that `rows` has, and
+    // otherwise touches nothing but registers, with instructions of the target features.
+    unsafe {
+        on_point!(point, {
+            "kandb k5, k1, k2\n",
+            "kandnb k6, k1, k2\n",
+            doubling!(),
+            limbs!("vpsubq" b, a, b),
+            product!(c = e * f; carry b b, carry d a),
+            product!(a = f * d, biased; carry c c),
+            product!(f = b * d),
+            product!(d = b * e; carry f f),
+            // Y + X and Y - X, exchanged if the point counts negative.
+            select!(b, 10 11 12 13 14),
+            product!(e = c * b, biased; turn a d),
+            select!(c, 15 16 17 18 19),
+            product!(b = f * c; carry d d, carry a a),
+            // G and F, exchanged as well.
+            task!(4 turn e b), task!(3 turn e b), task!(2 turn e b), task!(1 turn e b),
+            task!(0 turn e b),
+            select!(c, 5 6 7 8 9),
+            product!(f = d * c; carry b b),
+            select!(d, 0 1 2 3 4),
+            product!(c = a * d, biased; carry e e),
+            limbs!("vpsubq" d, c, f),
+            limbs!("vpaddq" f, c, f),
+            product!(c = b * e; carry d d, carry f f),
+            product!(a = d * b; carry c c),
+            product!(b = e * f; carry a a),
+        }
+        rows = in(reg) rows,
+        in("k1") first, in("k2") second, in("k3") third, in("k4") negative,
+        out("k5") _, out("k6") _,
+        options(pure, readonly, nostack));
+    }
+    point
+}
+
+const _: () = assert!(ROWS == 8 * 20);
