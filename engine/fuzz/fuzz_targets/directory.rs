@@ -1,8 +1,6 @@
 //! The bodies are in `engine/proto/tests/fuzzed`, where the tests drive them too.
 #![no_main]
 
-#[path = "../../tests/fuzzed/input.rs"]
-mod input;
 #[path = "../../proto/tests/fuzzed/directory.rs"]
 mod target;
 
