@@ -57,6 +57,9 @@ def running(command, place, name):
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
+    except OSError as error:
+        said = (place / f"{name}.log").read_text(encoding="utf-8").strip()
+        raise programs.Refused(f"{name}: {error}; it said: {said}") from error
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -38,23 +38,16 @@ async fn exchange(url: &Url) -> Result<String, String> {
         .header(ACCEPT, "text/plain")
         .body(Empty::<Bytes>::new())
         .expect("the parts of a URL that was parsed make a request");
-    // The connection moves beside the exchange and ends with it.
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("the server answers {}", response.status()));
-        }
-        let body = Limited::new(response.into_body(), TEXT_MAX).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
-    };
-    let bytes = tokio::select! {
-        biased;
-        answer = answer => answer?,
-        ended = connection => {
-            let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
-            return Err(format!("the server closed the connection{why}"));
-        }
-    };
+    // The connection moves in a task of its own, which ends when the sender is dropped.
+    let moving = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    if status != StatusCode::OK {
+        return Err(format!("the server answers {status}"));
+    }
+    let body = Limited::new(response.into_body(), TEXT_MAX).collect().await;
+    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+    moving.abort();
     String::from_utf8(bytes.into()).map_err(|_| "the answer is not UTF-8".into())
 }
 

@@ -250,3 +250,120 @@ fn no_form_of_a_special_address_is_accepted_by_any_policy() {
         }
     }
 }
+
+const PIECES: [&str; 18] = [
+    "accept ",
+    "reject ",
+    "accept6 ",
+    "ExitPolicy ",
+    "*",
+    "*4",
+    "*6",
+    "private",
+    "1.2.3.4",
+    "[2a00::1]",
+    "/24",
+    "/255.0.0.0",
+    ":",
+    "80",
+    "-443",
+    ",",
+    "#",
+    "\n",
+];
+
+#[test]
+fn any_text_is_read_or_refused_and_what_is_read_is_written_alike() {
+    let (mut read, mut refused) = (0, 0);
+    for seed in 0..30_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut text: String = (0..rng.random_range(0..12))
+            .map(|_| PIECES[rng.random_range(0..PIECES.len())])
+            .collect();
+        if rng.random_ratio(1, 4) {
+            text.insert(0, char::from_u32(rng.random_range(0..0x500)).unwrap());
+        }
+        match Policy::parse(&text) {
+            Ok(policy) => {
+                let written: String =
+                    policy.rules().iter().map(|rule| format!("{rule}\n")).collect();
+                let again = self::policy(&written);
+                let same = |(one, other): (&Rule, &Rule)| {
+                    Rule { line: 0, ..*one } == Rule { line: 0, ..*other }
+                };
+                assert!(policy.rules().iter().zip(again.rules()).all(same), "seed {seed}: {text}");
+                assert_eq!(policy.rules().len(), again.rules().len(), "seed {seed}: {text}");
+                read += usize::from(!policy.rules().is_empty());
+            }
+            Err(error) => {
+                assert!(error.line as usize <= text.lines().count().max(1), "seed {seed}: {text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(read > 100 && refused > 500, "random text is worth what it reaches: {read}, {refused}");
+}
+
+/// A server that gives each of `answers` once, whole, and then is gone.
+async fn server(answers: Vec<String>) -> (String, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/policy.txt", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            // A client that has heard enough may be gone.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, task)
+}
+
+fn answer(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_policy_from_a_url_is_kept_for_when_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = "accept *:443\nreject *:*\n";
+    let answers = vec![
+        answer("404 Not Found", "no"),
+        answer("200 OK", good),
+        answer("200 OK", "<html>"),
+        answer("200 OK", "# nothing\n"),
+        answer("200 OK", &"#".repeat(TEXT_MAX + 1)),
+    ];
+    let (url, server) = server(answers).await;
+    let keeper = |url: &str| {
+        let file = dir.path().join("phix-node.toml");
+        std::fs::create_dir_all(dir.path().join("state")).unwrap();
+        std::fs::write(&file, format!("exit-policy = {url:?}\nlisten = \"192.0.2.9:1789\""))
+            .unwrap();
+        Keeper::of(&crate::place::Place::of(dir.path()).unwrap())
+    };
+    let load = async |url: &str| {
+        let mut said = Vec::new();
+        let loaded = keeper(url).load(|what| said.push(what)).await;
+        (loaded.map(|policy| policy.rules().len()).map_err(|fault| fault.to_string()), said)
+    };
+    let (loaded, _) = load(&url).await;
+    assert!(loaded.unwrap_err().contains("404 Not Found"), "nothing is kept yet");
+    assert_eq!(load(&url).await, (Ok(2), vec![]));
+    for why in ["line 1", "is empty", "length limit"] {
+        let (loaded, said) = load(&url).await;
+        assert_eq!(loaded, Ok(2), "the copy holds: {said:?}");
+        assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
+    }
+    server.await.unwrap();
+    let (loaded, said) = load(&url).await;
+    assert!(loaded == Ok(2) && said[0].contains("the copy that was kept holds"), "{said:?}");
+    let (loaded, _) = load(&url.replace("policy.txt", "other.txt")).await;
+    assert!(loaded.is_err(), "the copy is of another URL");
+    assert!(keeper(&url).describe().unwrap().contains("of which a copy is kept"));
+    let policy = keeper(&url).load(drop).await.unwrap();
+    assert_eq!(policy.verdict(address("192.0.2.9"), 443).cause, Cause::Own, "what is announced");
+}

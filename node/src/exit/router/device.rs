@@ -48,7 +48,7 @@ impl Device {
     }
 
     /// Gives a packet to the kernel; whether it took it.
-    pub(super) fn send(&self, packet: &[u8]) -> bool {
-        self.0.try_send(packet).is_ok()
+    pub(super) async fn send(&self, packet: &[u8]) -> bool {
+        self.0.send(packet).await.is_ok()
     }
 }

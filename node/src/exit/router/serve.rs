@@ -69,8 +69,11 @@ pub(super) async fn serve(
             table.tick(Instant::now());
             for output in table.outputs() {
                 match output {
-                    Output::Packet(packet) if device.send(&packet) => {}
-                    Output::Packet(_) => counts.note(Dropped::Device),
+                    Output::Packet(packet) => {
+                        if !device.send(&packet).await {
+                            counts.note(Dropped::Device);
+                        }
+                    }
                     Output::Message(to, data) => match windows.room(to) {
                         // There is as much room in the channel as in the window.
                         Some(room) => drop(answers.try_send(Answer { to, data, room })),

@@ -15,8 +15,6 @@ use super::pool::Pool;
 use super::table::{Output, Table};
 use crate::exit::policy::{OPEN, Policy};
 
-mod kernel;
-
 /// A router, what it counts, its policy, and the time.
 struct World {
     table: Table,
