@@ -1,6 +1,6 @@
-//! Servers of the internet, reached by clients of a mixnet through three mixes and a gateway, each a
-//! process of its own, and a network requester in this one, so that what it counts and has open can
-//! be looked at.
+//! Servers of the internet, reached by clients of a mixnet through three mixes and a gateway, each
+//! a process of its own, and a network requester in this one, so that what it counts and has open
+//! can be looked at.
 
 mod app;
 mod connections;

@@ -46,7 +46,7 @@ impl Gate for Loopback {
     }
 }
 
-/// One network at a time: what this process has open is counted, and many networks at once are slow.
+/// One network at a time: what this process has open is counted, and many networks are slow.
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Scene {

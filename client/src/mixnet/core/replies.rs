@@ -39,8 +39,8 @@ const PATIENCE: Span = Span::from_millis(5 * 60 * 1000);
 pub(super) enum Turn {
     /// Send it with this block.
     Send(ReplySurb),
-    /// Ask for so many more blocks, with this one; then ask here again about the fragment, which may
-    /// go all the same. If whoever comes first only ever asked, it would never go.
+    /// Ask for so many more blocks, with this one; then ask here about the fragment again: it may
+    /// go all the same. If the first one only ever asked, it would never go.
     Ask(ReplySurb, u32),
     /// It waits for more blocks.
     Wait,
