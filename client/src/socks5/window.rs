@@ -4,6 +4,9 @@
 /// Packets that a connection starts with: the head of an answer, or a small one as a whole.
 pub(super) const START: u32 = 13;
 
+/// SURBs that an exit keeps for asking for more.
+const RESERVE: u32 = 3;
+
 /// Packets of one connection, at most. Exits keep 200 SURBs of one sender.
 pub(super) const MOST: u32 = 192;
 
@@ -62,8 +65,12 @@ impl Window {
     }
 
     /// How many SURBs the exit should hold, if that is news worth a word; `share` is the most.
-    pub(super) fn news(&mut self, share: u32) -> Option<u32> {
+    /// Where messages wait for one that is missing, the exit must be able to send that.
+    pub(super) fn news(&mut self, share: u32, has_gap: bool) -> Option<u32> {
         let wanted = self.grown.min(share).saturating_sub(packets(self.unread));
+        let wanted = if has_gap { wanted.max(START) } else { wanted };
+        // Exits keep a few for asking, and use those for nothing else.
+        let wanted = if wanted > 0 { wanted + RESERVE } else { 0 };
         let matters = wanted.abs_diff(self.told) >= (self.told / 8).max(4);
         let turns = (wanted == 0) != (self.told == 0);
         (matters || turns).then(|| {
@@ -84,24 +91,26 @@ mod tests {
     #[test]
     fn a_window_grows_by_what_arrives_and_shrinks_by_what_nobody_reads() {
         let mut window = Window::new();
-        assert_eq!(window.news(MOST), Some(START));
-        assert_eq!(window.news(MOST), None);
+        assert_eq!(window.news(MOST, false), Some(START + RESERVE));
+        assert_eq!(window.news(MOST, false), None);
         window.arrived(10 * PACKET);
-        assert_eq!(window.news(MOST), None, "ten more, and ten that are unread");
+        assert_eq!(window.news(MOST, false), None, "ten more, and ten that are unread");
         window.read(10 * PACKET);
-        assert_eq!(window.news(MOST), Some(START + 10));
-        assert_eq!(window.news(15), Some(15), "others want something, too");
+        assert_eq!(window.news(MOST, false), Some(START + 10 + RESERVE));
+        assert_eq!(window.news(15, false), Some(15 + RESERVE), "others want something, too");
         for _ in 0..100 {
             window.arrived(10 * PACKET);
             window.read(10 * PACKET);
         }
-        assert_eq!(window.news(MOST), Some(MOST));
+        assert_eq!(window.news(MOST, false), Some(MOST + RESERVE));
         window.arrived(MOST as usize * PACKET);
-        assert_eq!(window.news(MOST), Some(0));
+        assert_eq!(window.news(MOST, false), Some(0));
+        assert_eq!(window.news(MOST, true), Some(START + RESERVE), "one is missing");
+        assert_eq!(window.news(MOST, false), Some(0));
         window.arrived(PACKET);
-        assert_eq!(window.news(MOST), None);
+        assert_eq!(window.news(MOST, false), None);
         window.read(2 * PACKET);
-        assert_eq!(window.news(MOST), Some(1), "who had none gets some at once");
+        assert_eq!(window.news(MOST, false), Some(1 + RESERVE), "who had none gets some at once");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn right(input: &mut Input<'_>, login: bool) -> Vec<u8> {
 pub(crate) fn observe(data: &[u8], seen: &mut Seen) {
     let mut input = Input::new(data);
     let login = Login::new("a", "b").unwrap();
-    let login = (input.byte() % 2 == 0).then_some(&login);
+    let login = input.byte().is_multiple_of(2).then_some(&login);
     let mut said = right(&mut input, login.is_some());
     for _ in 0..input.below(3) {
         let (at, byte) = (input.below(said.len().max(1)), input.byte());

@@ -1,7 +1,7 @@
 //! A network with an exit, and servers on loopback.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use phix_client::mixnet::{Length, Settings};
@@ -46,14 +46,19 @@ impl Gate for Loopback {
     }
 }
 
+/// One network at a time: what this process has open is counted, and many networks are slow.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub(crate) struct Scene {
     pub(crate) requester: Requester,
     pub(crate) counts: Arc<Counts>,
     pub(crate) network: Network,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Scene {
     pub(crate) fn set_up() -> Self {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let network = Network::start();
         let topology = topology::load(&network.topology).unwrap();
         let gateway = topology.entry_gateways().next().unwrap();
@@ -69,7 +74,7 @@ impl Scene {
             say: |what| println!("{what}"),
         };
         let requester = plan.start(requester::runtime().unwrap()).unwrap();
-        Self { requester, counts, network }
+        Self { requester, counts, network, _alone }
     }
 
     pub(crate) fn settings(&self) -> Settings {

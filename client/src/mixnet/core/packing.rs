@@ -105,13 +105,15 @@ impl Core {
                     let demand = *demands.entry(tag).or_insert_with(|| {
                         outbox.count_waiting(|other| other.to == To::Sender(tag))
                     });
-                    match self.replies.turn(&tag, key, demand, now) {
+                    let mut turn = self.replies.turn(&tag, key, demand, now);
+                    if let Turn::Ask(surb, amount) = turn {
+                        let request = self.surb_request(amount);
+                        answers.push((None, request, surb));
+                        turn = self.replies.turn(&tag, key, demand, now);
+                    }
+                    match turn {
                         Turn::Send(surb) => answers.push((Some(key), cargo.fragment, surb)),
-                        Turn::Ask(surb, amount) => {
-                            let request = self.surb_request(amount);
-                            answers.push((None, request, surb));
-                        }
-                        Turn::Wait => {}
+                        Turn::Ask(..) | Turn::Wait => {}
                         Turn::Nobody => self.nobody(key),
                     }
                 }

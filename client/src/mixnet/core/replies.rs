@@ -39,7 +39,8 @@ const PATIENCE: Span = Span::from_millis(5 * 60 * 1000);
 pub(super) enum Turn {
     /// Send it with this block.
     Send(ReplySurb),
-    /// It waits for more blocks; ask for so many, with this block.
+    /// Ask for so many more blocks, with this one; then ask here about the fragment again: it may
+    /// go all the same. If the first one only ever asked, it would never go.
     Ask(ReplySurb, u32),
     /// It waits for more blocks.
     Wait,
@@ -190,7 +191,6 @@ impl Replies {
             && let Some(block) = sender.blocks.pop_front()
         {
             sender.asked = Some(now);
-            park(sender, key, now);
             let wanted = demand.saturating_add(RESERVE);
             let missing = wanted.saturating_sub(sender.blocks.len());
             let amount = u32::try_from(missing).unwrap_or(u32::MAX);
@@ -264,7 +264,10 @@ mod tests {
             while let Some(key) = waiting.pop_front() {
                 match replies.turn(&tag, key, 20 - sent, at(second)) {
                     Turn::Send(_) => sent += 1,
-                    Turn::Ask(_, amount) => asked.push((second, amount)),
+                    Turn::Ask(_, amount) => {
+                        asked.push((second, amount));
+                        waiting.push_front(key);
+                    }
                     Turn::Wait => {}
                     Turn::Nobody => panic!("the sender is known"),
                 }
@@ -292,9 +295,19 @@ mod tests {
             assert!(matches!(replies.turn(&tag, [0; 5], 1, at(2)), Turn::Send(_)));
         }
         assert!(matches!(replies.turn(&tag, [0; 5], 1, at(2)), Turn::Ask(..)));
+        assert!(matches!(replies.turn(&tag, [0; 5], 1, at(2)), Turn::Wait));
         assert!(matches!(replies.turn(&tag, [1; 5], 2, at(2)), Turn::Wait));
         assert_eq!(replies.receive(tag, blocks(10), at(3)).len(), 2);
         assert!(matches!(replies.turn(&tag, [0; 5], 2, at(3)), Turn::Send(_)));
+    }
+
+    /// The first fragment is not left behind while later ones go, whenever more blocks come.
+    #[test]
+    fn who_asks_goes_first_all_the_same() {
+        let (mut replies, tag) = (Replies::new(), SenderTag::from_bytes([1; 16]));
+        replies.receive(tag, blocks(10), at(0));
+        assert!(matches!(replies.turn(&tag, [0; 5], 50, at(0)), Turn::Ask(..)));
+        assert!(matches!(replies.turn(&tag, [0; 5], 50, at(0)), Turn::Send(_)));
     }
 
     #[test]
