@@ -267,7 +267,9 @@ impl Table {
         let Some(client) = self.clients.remove(&sender) else { return false };
         self.by_address.remove(&client.addresses.v4.into());
         self.by_address.remove(&client.addresses.v6.into());
-        client.due.iter().for_each(|due| drop(self.due.remove(due)));
+        if let Some(due) = client.due {
+            self.due.remove(&due);
+        }
         self.counts.clients.set(self.clients.len());
         true
     }
