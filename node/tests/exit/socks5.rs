@@ -201,7 +201,8 @@ fn applications_are_told_why_they_are_not_connected_and_what_breaks_is_an_error(
 
 #[test]
 fn who_does_not_read_makes_nothing_grow_and_nobody_wait() {
-    const LEN: usize = 4_000_000;
+    // Several times what the system keeps for sockets that nobody reads.
+    const LEN: usize = 24_000_000;
     run(async |bench| {
         let long = file(LEN).await;
         let mut lazy = bench.open(&long).await;
