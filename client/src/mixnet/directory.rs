@@ -199,8 +199,10 @@ impl Directory<'_> {
         let set: epoch::RewardedSet = self.get(paths::REWARDED_SET).await?;
         let mixes = self.list(paths::SKIMMED_MIXNODES_ACTIVE).await?;
         let gateways = self.list(paths::SKIMMED_ENTRY_GATEWAYS).await?;
+        // Services are reached at exits, also at those where no clients enter.
+        let exits = self.list(paths::SKIMMED_EXIT_GATEWAYS).await?;
         let name = || self.url.authority();
-        let network = Network::join(set, [mixes, gateways])
+        let network = Network::join(set, [mixes, gateways, exits])
             .map_err(|what| DirectoryError::Disagreement(name(), what))?;
         let here = network.metadata().absolute_epoch_id;
         if here != info.current_absolute_epoch_id {

@@ -186,7 +186,14 @@ fn lists(metadata: &Metadata, nodes: &[(SemiSkimmed, String)]) -> HashMap<&'stat
             skimmed(|node| matches!(node.basic.role, Role::Mixnode { .. })),
         ),
         (paths::SKIMMED_MIXNODES_ALL, skimmed(|node| node.basic.supported_roles.mixnode)),
-        (paths::SKIMMED_ENTRY_GATEWAYS, skimmed(|node| node.basic.supported_roles.entry)),
+        // Stock clients know the gateways of this list only, and services are reached at exits.
+        (
+            paths::SKIMMED_ENTRY_GATEWAYS,
+            skimmed(|node| {
+                let roles = node.basic.supported_roles;
+                node.basic.entry.is_some() && (roles.entry || roles.exit())
+            }),
+        ),
         (paths::SKIMMED_EXIT_GATEWAYS, skimmed(|node| node.basic.supported_roles.exit())),
         (paths::SEMI_SKIMMED, List::new(metadata, nodes.iter().map(|(node, _)| node))),
         (paths::SEMI_SKIMMED_V3, List::new(metadata, third.iter())),

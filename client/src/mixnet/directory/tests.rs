@@ -57,13 +57,17 @@ fn answer(path: &str, epochs: &Mutex<VecDeque<u32>>) -> Option<Value> {
             "progress": {"current_key_rotation_id": 3, "current_rotation_starting_epoch": 72,
                 "current_rotation_ending_epoch": 95}}),
         "/v1/nym-nodes/rewarded-set" => json!({"epoch_id": 80, "entry_gateways": [4],
-            "exit_gateways": [], "layer1": [1, 5, 6, 77], "layer2": [2], "layer3": [3], "standby": []}),
+            "exit_gateways": [7], "layer1": [1, 5, 6, 77], "layer2": [2], "layer3": [3],
+            "standby": []}),
         "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=0" => page(80, 5, 0, &mixes[..2]),
         "/v2/unstable/nym-nodes/skimmed/mixnodes/active?page=1" => page(80, 5, 1, &mixes[2..]),
         "/v2/unstable/nym-nodes/skimmed/entry-gateways?page=0" => {
             let mut epochs = epochs.lock().unwrap();
             let epoch = if epochs.len() > 1 { epochs.pop_front() } else { epochs.front().copied() };
             page(epoch.unwrap(), 1, 0, &[skimmed(4, &nodes::Role::EntryGateway)])
+        }
+        "/v2/unstable/nym-nodes/skimmed/exit-gateways?page=0" => {
+            page(80, 1, 0, &[skimmed(7, &nodes::Role::ExitGateway)])
         }
         "/v1/nym-nodes/described?page=0" => {
             json!({"pagination": {"total": 4, "page": 0, "size": 3},
@@ -199,6 +203,8 @@ fn pages_are_joined_to_a_topology() {
     assert_eq!(gateway.entry.as_ref().unwrap().clients_ws_port, 9000);
     assert_eq!(gateway.mix_host, "127.0.0.1:1793".parse().unwrap());
     assert_eq!(gateway.identity_key.0, key(4));
+    assert_eq!(topology.entry_gateways().count(), 1);
+    assert!(topology.node_by_identity(&key(7)).is_some(), "services are reached at exits");
 }
 
 #[test]
