@@ -105,7 +105,8 @@ fn a_stream_without_cover_sends_what_waits_and_nothing_else() {
     assert!(counters.sent_again > 0, "{counters:?}");
     assert_eq!((counters.sent_cover_main, counters.no_route), (0, 0));
     // It looks only now and then what there is to do.
-    let (now, core) = (world.now, &mut world.members[0].core);
+    let core = &mut world.members[0].core;
+    let now = core.deadline();
     assert!(core.depart(now).is_none());
     assert!(core.deadline().since(now) > Span::from_millis(50));
 }
