@@ -6,11 +6,8 @@ pub(in crate::crypto) mod interleaved;
 
 use core::arch::x86_64::*;
 
-use zeroize::optimization_barrier;
-
 use super::{Word32, Word64, unroll};
 use crate::cpu::Avx512;
-use crate::crypto::wipe;
 
 /// One instruction.
 macro_rules! avx512 {
@@ -72,18 +69,17 @@ fn xor_store(value: __m512i, data: &mut [u8; 64]) {
     unsafe { _mm512_storeu_si512(place.cast(), sum) }
 }
 
-/// Xors rows onto data that ends before they do.
-#[inline(never)]
-#[target_feature(enable = "avx512f")]
-fn xor_some(rows: &[__m512i; 16], data: &mut [u8]) {
-    let (blocks, rest) = data.as_chunks_mut::<64>();
-    blocks.iter_mut().zip(rows).for_each(|(block, row)| xor_store(*row, block));
-    if !rest.is_empty() {
-        let mut last = [0; 64];
-        xor_store(rows[blocks.len()], &mut last);
-        rest.iter_mut().zip(&last).for_each(|(byte, last)| *byte ^= last);
-        wipe(core::slice::from_mut(&mut last));
-    }
+/// Xors the beginning of a row onto data that ends before it does.
+#[inline(always)]
+fn xor_store_some(value: __m512i, data: &mut [u8]) {
+    assert!(data.len() < 64, "what is as long as a row is not cut off");
+    let mask = (1 << data.len()) - 1;
+    let place = data.as_mut_ptr();
+    // SAFETY: the mask names the bytes of the slice, and others are not touched.
+    let before = unsafe { _mm512_maskz_loadu_epi8(mask, place.cast()) };
+    let sum = avx512!(_mm512_xor_si512(before, value));
+    // SAFETY: as above.
+    unsafe { _mm512_mask_storeu_epi8(place.cast(), mask, sum) }
 }
 
 /// Transposes the 4 by 4 quarters.
@@ -186,10 +182,14 @@ impl Word32<16> for Words32 {
                 xor_store(rows[i], &mut blocks[i]);
             });
         } else {
-            let mut copy = rows;
-            avx512!(xor_some(&copy, data));
-            copy = [avx512!(_mm512_setzero_si512()); 16];
-            optimization_barrier(&copy);
+            let (blocks, rest) = data.as_chunks_mut::<64>();
+            unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
+                if let Some(block) = blocks.get_mut(i) {
+                    xor_store(rows[i], block);
+                } else if i == blocks.len() {
+                    xor_store_some(rows[i], rest);
+                }
+            });
         }
     }
 

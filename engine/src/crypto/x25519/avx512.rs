@@ -13,7 +13,7 @@ use super::X25519;
 use super::batch::{self, Batch};
 use super::comb::{self, ROWS, Row, Steps, TEETH};
 use super::edwards::Point;
-use super::field::Factor;
+use super::field::{Factor, Field, product};
 use super::ifma::Ifma;
 use super::lanes::{LANES_MAX, Lanes, Madd52};
 use super::multiples::{Again, Multiples};
@@ -111,12 +111,12 @@ struct Zmm(__m512i);
 #[derive(Clone, Copy)]
 struct Ymm(__m256i);
 
-/// One instruction on vectors.
+/// One instruction on vectors, with a constant in brackets if it takes one.
 macro_rules! op {
-    ($($instruction:ident)::+($($argument:expr),*)) => {{
+    ($($instruction:ident)::+$([$constant:literal])?($($argument:expr),*)) => {{
         // SAFETY: only the functions above that require the instruction name the vectors, so this
         // runs inside of them, where the CPU is known to have it; it touches nothing but registers.
-        unsafe { $($instruction)::+($($argument),*) }
+        unsafe { $($instruction)::+$(::<$constant>)?($($argument),*) }
     }};
 }
 
@@ -146,6 +146,26 @@ fn lengthen(factors: [Factor<Ymm>; 2]) -> [Factor<Zmm>; 2] {
     long
 }
 
+/// 1 / `x`, which is zero in no lane. The steps of an inversion wait for each other and leave long
+/// vectors half idle, so the halves are multiplied and their product inverted.
+#[inline(always)]
+fn by_halves(x: &Factor<Zmm>) -> Factor<Zmm> {
+    let zero = Ymm::splat(0);
+    let (mut low, mut high) = (Factor([zero; 5]), Factor([zero; 5]));
+    for ((x, low), high) in x.0.iter().zip(&mut low.0).zip(&mut high.0) {
+        *low = Ymm(op!(_mm512_castsi512_si256(x.0)));
+        *high = Ymm(op!(_mm512_extracti64x4_epi64[1](x.0)));
+    }
+    let inverse = Ifma::<Ymm>::inverse(&product::<Ifma<Ymm>>(&low, &high));
+    let low_inverse = product::<Ifma<Ymm>>(&inverse, &high);
+    let high_inverse = product::<Ifma<Ymm>>(&inverse, &low);
+    let [mut long, _] = lengthen([low_inverse, low_inverse]);
+    for (long, high) in long.0.iter_mut().zip(&high_inverse.0) {
+        *long = Zmm(op!(_mm512_inserti64x4[1](long.0, high.0)));
+    }
+    long
+}
+
 /// The traits' methods, an instruction each, for a vector of `$width` lanes.
 macro_rules! vector {
     (
@@ -154,6 +174,7 @@ macro_rules! vector {
         sub: $sub:ident, and: $and:ident, or: $or:ident, xor: $xor:ident, sll: $sll:ident,
         srl: $srl:ident, movepi64_mask: $movepi64_mask:ident, mask_blend: $mask_blend:ident,
         madd52lo: $madd52lo:ident, madd52hi: $madd52hi:ident
+        $(, $own:item)?
     ) => {
         impl Lanes for $vector {
             const WIDTH: usize = $width;
@@ -241,6 +262,8 @@ macro_rules! vector {
             fn madd_hi(self, a: Self, b: Self) -> Self {
                 Self(op!($madd52hi(self.0, a.0, b.0)))
             }
+
+            $($own)?
         }
     };
 }
@@ -260,7 +283,11 @@ vector!(
     movepi64_mask: _mm512_movepi64_mask,
     mask_blend: _mm512_mask_blend_epi64,
     madd52lo: _mm512_madd52lo_epu64,
-    madd52hi: _mm512_madd52hi_epu64
+    madd52hi: _mm512_madd52hi_epu64,
+    #[inline(always)]
+    fn inverse(x: &Factor<Self>) -> Factor<Self> {
+        by_halves(x)
+    }
 );
 
 vector!(

@@ -1,6 +1,6 @@
 //! Any number of multiplications on vectors of a fixed width.
 
-use super::field::{Chain, Factor, Field, Wide, powers, product, wipe};
+use super::field::{Factor, Field, Wide, product, wipe};
 use super::ladder::Ladder;
 use super::lanes::Lanes;
 use super::words;
@@ -123,8 +123,7 @@ pub(super) fn invert<F: Field, const N: usize>(
         *before = all;
         all = product::<F>(&all, factor);
     }
-    let [inverse] = powers::<F, 1>(&[all], Chain::Inverse);
-    let mut rest = product::<F>(&inverse, numerator);
+    let mut rest = product::<F>(&F::inverse(&all), numerator);
     for (before, factor) in before.iter().zip(factors).rev() {
         let inverse = product::<F>(&rest, before);
         rest = product::<F>(&rest, factor);

@@ -47,6 +47,14 @@ pub(super) trait Field {
     fn add_a24(square: &Wide<Self::Lanes>, e: &Factor<Self::Lanes>) -> Wide<Self::Lanes>;
     /// Makes a factor of a biased value or a square.
     fn carry(wide: Wide<Self::Lanes>) -> Factor<Self::Lanes>;
+    /// 1 / `x`, which is zero in no lane.
+    #[inline(always)]
+    fn inverse(x: &Factor<Self::Lanes>) -> Factor<Self::Lanes>
+    where
+        Self: Sized,
+    {
+        powers::<Self, 1>(&[*x], Chain::Inverse)[0]
+    }
     /// The limbs as integers below 2^54.
     fn limbs(factor: &Factor<Self::Lanes>) -> [Self::Lanes; 5];
 }

@@ -72,6 +72,11 @@ impl<L: Madd52> Field for Ifma<L> {
     }
 
     #[inline(always)]
+    fn inverse(x: &Factor<L>) -> Factor<L> {
+        L::inverse(x)
+    }
+
+    #[inline(always)]
     fn limbs(factor: &Factor<L>) -> [L; 5] {
         factor.0
     }

@@ -5,6 +5,9 @@
 //! `#[inline(always)]`, as is all code between them and the entry of a kernel: only there the
 //! compiler is told which instructions the CPU has.
 
+use super::field::{Chain, Factor, powers};
+use super::ifma::Ifma;
+
 /// Lanes of the widest vector.
 pub(super) const LANES_MAX: usize = 8;
 
@@ -56,6 +59,13 @@ pub(super) trait Madd52: Lanes {
     fn madd_lo(self, a: Self, b: Self) -> Self;
     /// `self` plus the upper 52 bits of `a * b`.
     fn madd_hi(self, a: Self, b: Self) -> Self;
+
+    /// See [`Field::inverse`](super::field::Field::inverse). A vector of which the half is faster
+    /// brings its own.
+    #[inline(always)]
+    fn inverse(x: &Factor<Self>) -> Factor<Self> {
+        powers::<Ifma<Self>, 1>(&[*x], Chain::Inverse)[0]
+    }
 }
 
 /// Vectors whose lanes can be taken for `f64`, rounding to nearest.
