@@ -119,7 +119,7 @@ pub struct Settings {
     pub queue: usize,
     /// Reply SURBs that go with each message to which an answer is wanted.
     pub reply_surbs: u32,
-    /// Performance in per cent below which mix nodes are passed by, in a layer that has better ones.
+    /// Performance in per cent below which mix nodes are passed by, where a layer has better ones.
     pub mix_performance: u8,
     /// The same for the gateway that is drawn for a new client.
     pub gateway_performance: u8,

@@ -1,6 +1,7 @@
 //! `phix-node demo`: clients that send each other messages through a whole local network, with
 //! gateways, directory, cover and acknowledgements, every message checked.
 
+mod fetch;
 mod report;
 mod talk;
 
@@ -22,9 +23,11 @@ Starts a local network as `phix-node localnet` does: a directory, mix nodes in t
 entry and an exit gateway, each a process of its own. Two clients register with its gateways and
 send each other messages, which leave as packets of one size in a Poisson stream, filled up with
 cover, and which are acknowledged and, where that fails, sent again. In the end each sends one
-anonymously, and is answered by reply SURBs. Then it is said what became of every message.
+anonymously, and is answered by reply SURBs, and a third client fetches a page from a web server on
+this machine by SOCKS5, through the exit. Then it is said what became of every message.
 
-Exit code 0 only if every message arrived intact, exactly once, and was acknowledged.
+Exit code 0 only if every message arrived intact, exactly once, and was acknowledged, and the page
+is whole.
 
 Examples:
   phix-node demo
@@ -76,12 +79,16 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     let mut network = Processes::start(&plan, None, &|| stop.wait(Duration::ZERO))?;
     say(network.describe());
     let outcome = talk::run(network.directory(), &options, &|| stop.wait(Duration::ZERO));
+    let fetched = match outcome {
+        Ok(_) => fetch::run(network.directory()),
+        Err(_) => Ok(None),
+    };
     let failed = network.failed();
     network.stop();
     if let Some(failed) = failed {
         return Err(failed);
     }
-    let report = Report::new(&options, outcome?);
+    let report = Report::new(&options, outcome?, fetched?);
     say(report.text());
     if let Some(file) = &options.json {
         crate::mix_demo::write(file, &report.json())?;
@@ -89,5 +96,5 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
     if report.is_perfect() {
         return Ok(());
     }
-    Err(Fault::broken("not every message arrived intact exactly once; the table above says why."))
+    Err(Fault::broken("not everything arrived intact exactly once; the table above says what."))
 }

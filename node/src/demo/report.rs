@@ -1,12 +1,14 @@
 //! What the demo says at its end: a table for people, JSON for programs.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use phix_client::mixnet::Counters;
 use phix_client::stats::percentile;
 use serde_json::{Map, Value, json};
 
 use super::Options;
+use super::fetch::PAGE;
 use super::talk::Outcome;
 
 /// The percentiles that are reported, with their names in the JSON.
@@ -19,23 +21,26 @@ pub(super) struct Report {
     outcome: Outcome,
     /// Sorted, milliseconds.
     latencies_ms: Vec<f64>,
+    /// How long the page took through the exit, if it came whole.
+    fetched: Option<Duration>,
 }
 
 impl Report {
-    pub(super) fn new(options: &Options, outcome: Outcome) -> Self {
+    pub(super) fn new(options: &Options, outcome: Outcome, fetched: Option<Duration>) -> Self {
         let mut latencies_ms: Vec<f64> =
             outcome.latencies.iter().map(|latency| latency.as_secs_f64() * 1e3).collect();
         latencies_ms.sort_unstable_by(f64::total_cmp);
-        Self { expected: 2 * options.messages, outcome, latencies_ms }
+        Self { expected: 2 * options.messages, outcome, latencies_ms, fetched }
     }
 
     /// Whether every message arrived intact, exactly once, was acknowledged, and was answered
-    /// where it asked for that.
+    /// where it asked for that, and the page came.
     pub(super) fn is_perfect(&self) -> bool {
         let Outcome { delivered, duplicated, corrupted, acknowledged, answered, .. } = self.outcome;
         delivered == self.expected
             && acknowledged == self.expected
             && (duplicated, corrupted, answered) == (0, 0, 2)
+            && self.fetched.is_some()
     }
 
     fn sum(&self, of: impl Fn(&Counters) -> u64) -> u64 {
@@ -74,6 +79,11 @@ impl Report {
         row("of these again, for want of an ack", self.sum(|all| all.sent_again).to_string());
         row("of these cover", format!("{:.0}%", share(cover, packets) * 100.0));
         row("seconds", format!("{:.1}", self.outcome.took.as_secs_f64()));
+        let fetched = self.fetched.map(|took| format!("{:.1}", took.as_secs_f64()));
+        row(
+            &format!("{} KB by SOCKS5 and exit, seconds", PAGE / 1000),
+            fetched.unwrap_or_else(|| "lost".into()),
+        );
         for (name, p) in PERCENTILES {
             if let Some(latency) = percentile(&self.latencies_ms, p) {
                 row(&format!("latency {name}, ms"), format!("{latency:.0}"));
@@ -111,6 +121,8 @@ impl Report {
             "cover_share": share(cover, packets),
             "seconds": self.outcome.took.as_secs_f64(),
             "latency_ms": latency,
+            "fetched_bytes": self.fetched.map(|_| PAGE),
+            "fetch_seconds": self.fetched.map(|took| took.as_secs_f64()),
         });
         format!("{json:#}\n")
     }

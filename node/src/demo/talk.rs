@@ -118,7 +118,11 @@ async fn talk(
     Ok(outcome)
 }
 
-async fn connect(directory: &str) -> Result<Client, Fault> {
+/// A new client of the network with this directory.
+///
+/// # Errors
+/// If it cannot connect.
+pub(super) async fn connect(directory: &str) -> Result<Client, Fault> {
     let client = Client::builder().directory(directory).connect().await;
     client.map_err(|error| Fault::broken(format!("a client cannot connect: {error}.")))
 }

@@ -68,7 +68,10 @@ fn combs(points: &mut Multiples) {
     let mut plain = 0;
     for (at, points, rows) in points.parts_mut(2 * LANES) {
         let plain_here = if points.len() <= SHORT {
-            comb::prepare::<Ifma<Ymm>, 1>(points, rows)
+            let plain = comb::prepare::<Ifma<Ymm>, 1>(points, rows);
+            // No lane may be zero where vectors are settled together.
+            rows[0].iter_mut().for_each(|row| row.0.copy_within(..SHORT, SHORT));
+            plain
         } else if points.len() <= LANES {
             comb::prepare::<Ifma<Zmm>, 1>(points, rows)
         } else {
@@ -77,6 +80,11 @@ fn combs(points: &mut Multiples) {
         plain |= plain_here << at;
     }
     points.set_plain(plain);
+    if points.points().len() <= SHORT {
+        comb::settle::<Ifma<Ymm>>(points.used_rows_mut());
+    } else {
+        comb::settle::<Ifma<Zmm>>(points.used_rows_mut());
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]

@@ -89,32 +89,46 @@ impl<F: Field> Batch<F> {
 
 /// `numerators[i] /= denominators[i]`, where dividing by zero gives zero.
 ///
-/// One inversion does for all: the product of all denominators is inverted, and multiplying with
-/// the others takes each out of it again (Montgomery: "Speeding the Pollard and elliptic curve
-/// methods of factorization", 1987, section 10.3.1). Each lane stands for itself.
+/// Each lane stands for itself.
 #[inline(always)]
 fn divide<F: Field>(numerators: &mut [Factor<F::Lanes>], denominators: &mut [Factor<F::Lanes>]) {
     let zero = F::carry(Wide::small(0).biased::<F>());
     let one = F::carry(Wide::small(1).biased::<F>());
-    let mut before = [one; VECTORS];
-    let before = &mut before[..denominators.len()];
-    let mut all = one;
-    for ((before, numerator), denominator) in
-        before.iter_mut().zip(&mut *numerators).zip(&mut *denominators)
-    {
+    for (numerator, denominator) in numerators.iter_mut().zip(&mut *denominators) {
         // A point of small order; one lane of zero would turn the product of its lane to zero.
         let mask = words::nonzero(words::freeze(F::limbs(denominator)));
         *numerator = Factor::select(mask, &zero, numerator);
         *denominator = Factor::select(mask, &one, denominator);
-        *before = all;
-        all = product::<F>(&all, denominator);
     }
-    let [mut inverse] = powers::<F, 1>(&[all], Chain::Inverse);
-    for ((before, numerator), denominator) in
-        before.iter().zip(numerators).zip(denominators.iter()).rev()
-    {
-        *numerator = product::<F>(numerator, &product::<F>(&inverse, before));
-        inverse = product::<F>(&inverse, denominator);
+    invert::<F, VECTORS>(denominators, &one);
+    for (numerator, inverse) in numerators.iter_mut().zip(&*denominators) {
+        *numerator = product::<F>(numerator, inverse);
+    }
+}
+
+/// `factors[i] = numerator / factors[i]` for at most `N` vectors, none with a zero in it.
+///
+/// One inversion does for all: the product of all factors is inverted, and multiplying with the
+/// others takes each out of it again (Montgomery: "Speeding the Pollard and elliptic curve methods
+/// of factorization", 1987, section 10.3.1).
+#[inline(always)]
+pub(super) fn invert<F: Field, const N: usize>(
+    factors: &mut [Factor<F::Lanes>],
+    numerator: &Factor<F::Lanes>,
+) {
+    let mut all = F::carry(Wide::small(1).biased::<F>());
+    let mut before = [all; N];
+    let before = &mut before[..factors.len()];
+    for (before, factor) in before.iter_mut().zip(&*factors) {
+        *before = all;
+        all = product::<F>(&all, factor);
+    }
+    let [inverse] = powers::<F, 1>(&[all], Chain::Inverse);
+    let mut rest = product::<F>(&inverse, numerator);
+    for (before, factor) in before.iter().zip(factors).rev() {
+        let inverse = product::<F>(&rest, before);
+        rest = product::<F>(&rest, factor);
+        *factor = inverse;
     }
     wipe(before);
 }

@@ -7,6 +7,8 @@
 //! the eight sums and a sign for it per column (Lim and Lee: "More flexible exponentiation with
 //! precomputation", CRYPTO '94; signs as in Hamburg: "Fast and compact elliptic-curve
 //! cryptography", 2012). The sums are public, as alpha is; all of them are read for each column.
+//! Their denominators are divided out, all of a batch with one inversion, which saves each column a
+//! multiplication and reading a fourth coordinate.
 //!
 //! A clamped scalar is 8 m. Q is 8 P, which has the prime order l; m, or l - m if m is even, is odd
 //! and below 2^252, hence a sum of 252 powers of two each with a sign. As u has no sign, the
@@ -14,9 +16,11 @@
 
 use zeroize::optimization_barrier;
 
-use super::edwards::{Coordinates, Encoded, Point};
-use super::field::{Factor, Field, Wide};
+use super::batch;
+use super::edwards::{Affine, Coordinates, Encoded, Point};
+use super::field::{Factor, Field, Wide, product};
 use super::lanes::{LANES_MAX, Lanes};
+use super::multiples::VECTORS;
 use super::words;
 
 /// Columns of signs.
@@ -25,10 +29,15 @@ const COLUMNS: usize = 63;
 pub(super) const TEETH: usize = 4;
 /// Sums that are kept: all signs of the teeth but the last.
 const SUMS: usize = 1 << (TEETH - 1);
-/// Rows of a sum: four field elements of five limbs.
-const SUM_ROWS: usize = 4 * 5;
+/// Rows of a sum: three field elements of five limbs.
+const SUM_ROWS: usize = 3 * 5;
+/// Rows of a sum and the next, which is the same but for the sign of the first tooth.
+const PAIR_ROWS: usize = 2 * SUM_ROWS;
 /// Rows that the sums of one vector of points take.
 pub(super) const ROWS: usize = SUMS * SUM_ROWS;
+
+/// Pairs of sums of a batch.
+const PAIRS: usize = VECTORS * SUMS / 2;
 
 /// The limbs of one vector, aligned so that no load crosses a cache line.
 #[derive(Clone, Copy)]
@@ -68,7 +77,8 @@ pub(super) trait Steps: Field + Sized {
 type Masks<L> = [<L as Lanes>::Mask; TEETH];
 
 /// Writes the sums of `N` vectors of points, with the u-coordinates `points`, to `rows`, one of
-/// them per vector; lanes whose u is not on the curve or is 0, one bit each.
+/// them per vector, as [`settle`] wants them; lanes whose u is not on the curve or is 0, one bit
+/// each.
 #[inline(always)]
 pub(super) fn prepare<F: Steps, const N: usize>(
     points: &[[u8; 32]],
@@ -89,7 +99,9 @@ pub(super) fn prepare<F: Steps, const N: usize>(
     plain
 }
 
-/// Writes the sums of one vector of points.
+/// Writes the sums of one vector of points, as fractions: of each pair E and H of the one, F of the
+/// one, which is G of the other, E and H of the other, and G of the one. See
+/// [`Completed`](super::edwards::Completed).
 #[inline(always)]
 fn sums<F: Steps>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
     let mut tooth = F::double(F::double(*point)).double::<F>();
@@ -105,26 +117,67 @@ fn sums<F: Steps>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
     }
     // Sums that end with tooth t stand 2^t apart.
     let mut sums = [teeth[TEETH - 1]; SUMS];
-    for t in (0..TEETH - 1).rev() {
+    for t in (1..TEETH - 1).rev() {
         let tooth = teeth[t].second::<F>();
         for i in (0..SUMS).step_by(2 << t) {
-            let [added, subtracted] = sums[i].add_and_subtract::<F>(&tooth);
-            sums[i] = added.summand::<F>();
-            sums[i + (1 << t)] = subtracted.summand::<F>();
+            let both = sums[i].add_and_subtract::<F>(&tooth);
+            [sums[i], sums[i + (1 << t)]] = both.summands::<F>();
         }
     }
-    for (sum, rows) in sums.iter().zip(rows.as_chunks_mut::<SUM_ROWS>().0) {
-        let sum = sum.second::<F>();
-        store(&sum.plus, rows, 0);
-        store(&sum.minus, rows, 5);
-        store(&sum.z, rows, 10);
-        store(&sum.t, rows, 15);
+    let tooth = teeth[0].second::<F>();
+    let pairs = rows.as_chunks_mut::<PAIR_ROWS>().0;
+    for (sum, rows) in sums.iter().step_by(2).zip(pairs) {
+        let both = sum.add_and_subtract::<F>(&tooth);
+        store(&both.added.e, rows, 0);
+        store(&both.added.h, rows, 5);
+        store(&both.added.f, rows, 10);
+        store(&both.subtracted.e, rows, 15);
+        store(&both.subtracted.h, rows, 20);
+        store(&both.added.g, rows, 25);
     }
+}
+
+/// Divides what [`prepare`] has written, and makes of it what [`multiply`] reads. In no lane may a
+/// denominator be zero.
+#[inline(always)]
+pub(super) fn settle<F: Steps>(rows: &mut [[Row; ROWS]]) {
+    let pairs = rows.as_flattened_mut().as_chunks_mut::<PAIR_ROWS>().0;
+    let mut halves = [Factor([F::Lanes::splat(0); 5]); PAIRS];
+    let halves = &mut halves[..pairs.len()];
+    for (product_of_both, rows) in halves.iter_mut().zip(&*pairs) {
+        *product_of_both = product::<F>(&load(rows, 10), &load(rows, 25));
+    }
+    batch::invert::<F, PAIRS>(halves, &Affine::half::<F>());
+    for (half, rows) in halves.iter().zip(pairs) {
+        let over_f = product::<F>(half, &load(rows, 25));
+        let over_g = product::<F>(half, &load(rows, 10));
+        let [e, h] = [load(rows, 0), load(rows, 5)];
+        let added = Affine::new::<F>([&e, &over_g], [&h, &over_f]);
+        let [e, h] = [load(rows, 15), load(rows, 20)];
+        let subtracted = Affine::new::<F>([&e, &over_f], [&h, &over_g]);
+        for (sum, at) in [(added, 0), (subtracted, SUM_ROWS)] {
+            store(&sum.plus, rows, at);
+            store(&sum.minus, rows, at + 5);
+            store(&sum.t, rows, at + 10);
+        }
+    }
+}
+
+/// Reads five limbs, from row `at` on.
+#[inline(always)]
+fn load<L: Lanes>(rows: &[Row; PAIR_ROWS], at: usize) -> Factor<L> {
+    Factor([
+        L::load(&rows[at].0),
+        L::load(&rows[at + 1].0),
+        L::load(&rows[at + 2].0),
+        L::load(&rows[at + 3].0),
+        L::load(&rows[at + 4].0),
+    ])
 }
 
 /// Writes five limbs, from row `at` on.
 #[inline(always)]
-fn store<L: Lanes>(factor: &Factor<L>, rows: &mut [Row; SUM_ROWS], at: usize) {
+fn store<L: Lanes>(factor: &Factor<L>, rows: &mut [Row; PAIR_ROWS], at: usize) {
     let [a, b, c, d, e] = factor.0;
     a.store(&mut rows[at].0);
     b.store(&mut rows[at + 1].0);
@@ -155,8 +208,8 @@ fn first<F: Field>(masks: Masks<F::Lanes>, rows: &[Row; ROWS]) -> Point<F::Lanes
     let [first, second, third, _] = masks;
     let sum = Selected { masks: [first, second, third], rows };
     let (plus, minus) = (Wide(sum.plus().0), Wide(sum.minus().0));
-    // All coordinates twice.
-    Point { x: F::carry(plus.biased::<F>().minus(&minus)), y: plus.plus(&minus), z: sum.z() }
+    let z = F::carry(Wide::small(1).biased::<F>());
+    Point { x: F::carry(plus.biased::<F>().minus(&minus)), y: plus.plus(&minus), z }
 }
 
 /// The signs of a column.
@@ -197,13 +250,8 @@ impl<L: Lanes> Coordinates<L> for Selected<'_, L> {
     }
 
     #[inline(always)]
-    fn z(&self) -> Factor<L> {
-        self.factor(10)
-    }
-
-    #[inline(always)]
     fn t(&self) -> Factor<L> {
-        self.factor(15)
+        self.factor(10)
     }
 }
 

@@ -26,10 +26,16 @@ pub(super) struct Point<L> {
 /// What a doubling or an addition ends with: X = EF, Y = GH, Z = FG, T = XY / Z = EH.
 #[derive(Clone, Copy)]
 pub(super) struct Completed<L> {
-    e: Factor<L>,
-    f: Factor<L>,
-    g: Factor<L>,
-    h: Factor<L>,
+    pub(super) e: Factor<L>,
+    pub(super) f: Factor<L>,
+    pub(super) g: Factor<L>,
+    pub(super) h: Factor<L>,
+}
+
+/// A sum of two points and their difference. What is F of the one is G of the other.
+pub(super) struct Both<L> {
+    pub(super) added: Completed<L>,
+    pub(super) subtracted: Completed<L>,
 }
 
 /// What an addition takes of a point: Y + X, Y - X, and Z and T for the first of the two. Of the
@@ -42,17 +48,30 @@ pub(super) struct Summand<L> {
     pub(super) t: Factor<L>,
 }
 
-/// The second of an addition, coordinate by coordinate; see [`Summand`].
+/// The second of an addition, with Z = 1/2, so that 2Z need not be multiplied with: (y + x) / 2,
+/// (y - x) / 2 and 2dT = dxy.
+pub(super) struct Affine<L> {
+    pub(super) plus: Factor<L>,
+    pub(super) minus: Factor<L>,
+    pub(super) t: Factor<L>,
+}
+
+/// What of an [`Affine`] point an addition takes, coordinate by coordinate.
 pub(super) trait Coordinates<L> {
     fn plus(&self) -> Factor<L>;
     fn minus(&self) -> Factor<L>;
-    fn z(&self) -> Factor<L>;
     fn t(&self) -> Factor<L>;
 }
 
 /// 2d, where d = -121665 / 121666.
 const TWO_D: [u64; 5] =
     [0x69b9426b2f159, 0x35050762add7a, 0x3cf44c0038052, 0x6738cc7407977, 0x2406d9dc56dff];
+/// 4d.
+const FOUR_D: [u64; 5] =
+    [0x537284d65e2b2, 0x6a0a0ec55baf5, 0x79e89800700a4, 0x4e7198e80f2ee, 0x480db3b8adbff];
+/// 1/2.
+const HALF: [u64; 5] =
+    [0x7fffffffffff7, 0x7ffffffffffff, 0x7ffffffffffff, 0x7ffffffffffff, 0x3ffffffffffff];
 /// A square root of -1.
 const ROOT_OF_MINUS_1: [u64; 5] =
     [0x61b274a0ea0b0, 0x0d5a5fc8f189d, 0x7ef5e9cbd0c60, 0x78595a6804c9e, 0x2b8324804fc1d];
@@ -111,7 +130,7 @@ impl<L: Lanes> Encoded<L> {
     }
 
     /// The points, and the lanes whose u is not on the curve or is 0; what stands in those lanes
-    /// has no meaning.
+    /// is the neutral point, whose multiples have denominators other than 0 like any point's.
     #[inline(always)]
     pub(super) fn decode<F: Field<Lanes = L>>(&self, candidate: &Factor<L>) -> (Point<L>, L::Mask) {
         // For a square q, q^((p - 1) / 4) is 1 or -1, so one of two candidates is a root of 1 / q.
@@ -121,9 +140,16 @@ impl<L: Lanes> Encoded<L> {
         let strangers = is_not_root_of::<F>(&self.square, &root);
         // x = scale * u / v.
         let x = product::<F>(&product::<F>(&root, &self.u), &constant::<F>(SCALE));
-        let one = Wide::small(1);
+        let (one, nothing) = (Wide::small(1), Wide::small(0).biased::<F>());
         let z = F::carry(self.wide.plus(&one));
-        (Point { x: product::<F>(&x, &z), y: self.wide.minus(&one), z }, strangers)
+        let neutral = F::carry(one.biased::<F>());
+        let y = F::carry(self.wide.minus(&one));
+        let point = Point {
+            x: Factor::select(strangers, &product::<F>(&x, &z), &F::carry(nothing)),
+            y: Wide(Factor::select(strangers, &y, &neutral).0),
+            z: Factor::select(strangers, &z, &neutral),
+        };
+        (point, strangers)
     }
 }
 
@@ -177,14 +203,50 @@ impl<L: Lanes> Completed<L> {
     /// The point, as the first of an addition.
     #[inline(always)]
     pub(super) fn summand<F: Field<Lanes = L>>(&self) -> Summand<L> {
+        self.summand_with::<F>(F::carry(F::mul(&self.f, &self.g)))
+    }
+
+    /// The point, of which Z is known already.
+    #[inline(always)]
+    fn summand_with<F: Field<Lanes = L>>(&self, z: Factor<L>) -> Summand<L> {
         let x = F::mul(&self.e, &self.f);
         let y = F::mul_biased(&self.g, &self.h);
         Summand {
             plus: F::carry(y.plus(&x)),
             minus: F::carry(y.minus(&x)),
-            z: F::carry(F::mul(&self.f, &self.g)),
+            z,
             t: F::carry(F::mul(&self.e, &self.h)),
         }
+    }
+}
+
+impl<L: Lanes> Both<L> {
+    /// The sum and the difference, each as the first of an addition.
+    #[inline(always)]
+    pub(super) fn summands<F: Field<Lanes = L>>(&self) -> [Summand<L>; 2] {
+        let added = self.added.summand::<F>();
+        [added, self.subtracted.summand_with::<F>(added.z)]
+    }
+}
+
+impl<L: Lanes> Affine<L> {
+    /// That of which x / 2 and y / 2 are these products.
+    #[inline(always)]
+    pub(super) fn new<F: Field<Lanes = L>>(x: [&Factor<L>; 2], y: [&Factor<L>; 2]) -> Self {
+        let (x, y) = (F::mul_biased(x[0], x[1]), F::mul_biased(y[0], y[1]));
+        let xy = product::<F>(&F::carry(x), &F::carry(y));
+        let x = Wide(F::carry(x).0);
+        Self {
+            plus: F::carry(y.plus(&x)),
+            minus: F::carry(y.minus(&x)),
+            t: product::<F>(&xy, &constant::<F>(FOUR_D)),
+        }
+    }
+
+    /// 1/2.
+    #[inline(always)]
+    pub(super) fn half<F: Field<Lanes = L>>() -> Factor<L> {
+        constant::<F>(HALF)
     }
 }
 
@@ -209,7 +271,7 @@ impl<L: Lanes> Summand<L> {
         negative: L::Mask,
         second: &impl Coordinates<L>,
     ) -> Completed<L> {
-        let dd = F::mul_biased(&self.z, &second.z());
+        let dd = Wide(self.z.0).biased::<F>();
         let cc = F::mul(&self.t, &second.t());
         let (sum, difference) = (F::carry(dd.plus(&cc)), F::carry(dd.minus(&cc)));
         let minus = Factor::select(negative, &self.minus, &self.plus);
@@ -226,12 +288,12 @@ impl<L: Lanes> Summand<L> {
 
     /// This point plus `second`, and this point minus it.
     #[inline(always)]
-    pub(super) fn add_and_subtract<F: Field<Lanes = L>>(&self, second: &Self) -> [Completed<L>; 2] {
+    pub(super) fn add_and_subtract<F: Field<Lanes = L>>(&self, second: &Self) -> Both<L> {
         let [sum, difference] = self.f_and_g::<F>(second);
         let [e, h] = self.e_and_h::<F>(&second.plus, &second.minus);
         let added = Completed { e, f: difference, g: sum, h };
         let [e, h] = self.e_and_h::<F>(&second.minus, &second.plus);
-        [added, Completed { e, f: sum, g: difference, h }]
+        Both { added, subtracted: Completed { e, f: sum, g: difference, h } }
     }
 
     /// E and H of the sum with a point of which these are Y + X and Y - X.

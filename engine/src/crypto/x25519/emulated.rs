@@ -30,6 +30,7 @@ fn prepare(points: &mut Multiples) {
     for (at, points, rows) in points.parts_mut(16) {
         plain |= at_once(points, rows) << at;
     }
+    comb::settle::<Ifma<Emulated<8, true>>>(points.used_rows_mut());
     points.set_plain(plain);
 }
 

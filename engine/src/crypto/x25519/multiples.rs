@@ -22,7 +22,7 @@ pub struct Again {
 pub(crate) type MultiplyAgain = fn(&[[u8; 32]], u64, &Multiples, &mut [[u8; 32]]);
 
 /// Vectors of points.
-const VECTORS: usize = BATCH_MAX / LANES_MAX;
+pub(super) const VECTORS: usize = BATCH_MAX / LANES_MAX;
 
 /// A batch of points, and of each what a tier has worked out about it. All of it is public: points
 /// are what stands in packets. Allocates once, when it is made.
@@ -73,6 +73,11 @@ impl Multiples {
         let points = self.points[..self.len].chunks(count);
         let rows = self.rows.chunks_mut(count.div_ceil(LANES_MAX));
         points.zip(rows).enumerate().map(move |(i, (points, rows))| (i * count, points, rows))
+    }
+
+    /// The rows of all vectors that have a point.
+    pub(super) fn used_rows_mut(&mut self) -> &mut [[Row; ROWS]] {
+        &mut self.rows[..self.len.div_ceil(LANES_MAX)]
     }
 
     /// Vectors of `width` points in which there is one of those `wanted`: their numbers, scalars,

@@ -131,8 +131,7 @@ macro_rules! limbs {
 /// A fifth of what is done beside a product: one fifth after each pair of columns. `carry z x`
 /// makes a factor of x in z and spoils x; unlike the trait's `carry` it adds what leaves at the top
 /// before it cuts the lowest limb, which takes one temporary less and leaves limbs no larger. `turn
-/// x y` makes x + y and x - y of x and y, exchanged in the lanes
-/// of mask 4.
+/// s d x y` makes x + y in s and x - y in d, exchanged in the lanes of mask 4.
 macro_rules! task {
     (4 carry $z:ident $x:ident) => {
         concat!(
@@ -145,12 +144,12 @@ macro_rules! task {
     (2 carry $z:ident $x:ident) => { carry_into!($z 3, $z 2, $x 2) };
     (1 carry $z:ident $x:ident) => { carry_into!($z 2, $z 1, $x 1) };
     (0 carry $z:ident $x:ident) => { carry_into!($z 1, $z 0, $x 0) };
-    ($k:tt turn $x:ident $y:ident) => {
+    ($k:tt turn $s:ident $d:ident $x:ident $y:ident) => {
         concat!(
             instruction!("vpaddq" temporary 1, $x $k, $y $k),
-            instruction!("vpsubq" $y $k, $x $k, $y $k),
-            "vpblendmq zmm", register!($x $k), "{{k4}}, zmm31, zmm", register!($y $k), "\n",
-            "vmovdqa64 zmm", register!($y $k), "{{k4}}, zmm31\n",
+            instruction!("vpsubq" $d $k, $x $k, $y $k),
+            "vpblendmq zmm", register!($s $k), "{{k4}}, zmm31, zmm", register!($d $k), "\n",
+            "vmovdqa64 zmm", register!($d $k), "{{k4}}, zmm31\n",
         )
     };
 }

@@ -38,7 +38,7 @@ macro_rules! doubling {
 /// Row `at` of sum `n` of a table.
 macro_rules! entry {
     ($at:literal $n:literal) => {
-        concat!("zmmword ptr [{rows} + 64 * ", $at, " + 64 * 20 * ", $n, "]")
+        concat!("zmmword ptr [{rows} + 64 * ", $at, " + 64 * 15 * ", $n, "]")
     };
 }
 
@@ -123,7 +123,7 @@ pub(super) fn column(
     [first, second, third, negative]: [u8; TEETH],
     rows: &[Row; ROWS],
 ) -> Point<Zmm> {
-    // SAFETY: reads `CONSTANTS` and eight sums of twenty rows, which are all that `rows` has, and
+    // SAFETY: reads `CONSTANTS` and eight sums of fifteen rows, which are all that `rows` has, and
     // otherwise touches nothing but registers, with instructions of the target features.
     unsafe {
         on_point!(point, {
@@ -131,27 +131,27 @@ pub(super) fn column(
             "kandnb k6, k1, k2\n",
             doubling!(),
             limbs!("vpsubq" b, a, b),
-            product!(c = e * f; carry b b, carry d a),
-            product!(a = f * d, biased; carry c c),
+            product!(c = e * f, biased; carry b b, carry d a),
+            product!(a = f * d, biased),
             product!(f = b * d),
             product!(d = b * e; carry f f),
-            // Y + X and Y - X, exchanged if the point counts negative.
             select!(b, 10 11 12 13 14),
-            product!(e = c * b, biased; turn a d),
-            select!(c, 15 16 17 18 19),
-            product!(b = f * c; carry d d, carry a a),
+            // Y + X and Y - X, exchanged if the point counts negative.
+            task!(4 turn a d a d), task!(3 turn a d a d), task!(2 turn a d a d),
+            task!(1 turn a d a d), task!(0 turn a d a d),
+            product!(e = f * b; carry a a, carry d d),
             // G and F, exchanged as well.
-            task!(4 turn e b), task!(3 turn e b), task!(2 turn e b), task!(1 turn e b),
-            task!(0 turn e b),
+            task!(4 turn f b c e), task!(3 turn f b c e), task!(2 turn f b c e),
+            task!(1 turn f b c e), task!(0 turn f b c e),
             select!(c, 5 6 7 8 9),
-            product!(f = d * c; carry b b),
-            select!(d, 0 1 2 3 4),
-            product!(c = a * d, biased; carry e e),
-            limbs!("vpsubq" d, c, f),
-            limbs!("vpaddq" f, c, f),
-            product!(c = b * e; carry d d, carry f f),
+            product!(e = d * c; carry b b),
+            select!(c, 0 1 2 3 4),
+            product!(d = a * c, biased; carry f f),
+            limbs!("vpsubq" a, d, e),
+            limbs!("vpaddq" e, d, e),
+            product!(c = b * f; carry d a, carry e e),
             product!(a = d * b; carry c c),
-            product!(b = e * f; carry a a),
+            product!(b = f * e; carry a a),
         }
         rows = in(reg) rows,
         in("k1") first, in("k2") second, in("k3") third, in("k4") negative,
@@ -161,4 +161,4 @@ pub(super) fn column(
     point
 }
 
-const _: () = assert!(ROWS == 8 * 20);
+const _: () = assert!(ROWS == 8 * 15);
