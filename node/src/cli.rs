@@ -55,8 +55,8 @@ Three ways to use it:
   `phix-node localnet` keep one up on this machine:
     phix-node topology --layer1 a --layer2 b --layer3 c --gateway g --out topology.json
 
-Exit codes: 0 done, 1 the node broke while it ran or the answer is no, 2 refused: the sentence on standard error says
-what to put right.";
+Exit codes: 0 done, 1 the node broke while it ran or the answer is no, 2 refused: the sentence on
+standard error says what to put right.";
 
 /// The program's command line, whole.
 pub fn command() -> Command {

@@ -5,6 +5,7 @@ mod clients;
 mod common;
 mod directory;
 mod entry;
+mod exit_policy;
 mod gateway;
 mod help;
 mod init;

@@ -60,6 +60,24 @@ fn requests_are_encoded_as_the_format_says() {
     }
 }
 
+/// What each router says of its program, in ten words of one letter.
+fn build() -> Box<Build> {
+    let [binary, built, version, commit, committed, branch, rustc, channel, profile, target] =
+        ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from);
+    Box::new(Build {
+        binary,
+        built,
+        version,
+        commit,
+        committed,
+        branch,
+        rustc,
+        channel,
+        profile,
+        target,
+    })
+}
+
 #[test]
 fn answers_are_encoded_as_the_format_says() {
     use Version::{V8, V9, V10};
@@ -69,22 +87,6 @@ fn answers_are_encoded_as_the_format_says() {
     let not = |why| ResponseBody::Connect(300, Err(why));
     let stays = |why| ResponseBody::Disconnect(1, Err(why));
     let ips = "0a000304fc000000000000000000000000000304";
-    let build = || {
-        let [binary, built, version, commit, committed, branch, rustc, channel, profile, target] =
-            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from);
-        Box::new(Build {
-            binary,
-            built,
-            version,
-            commit,
-            committed,
-            branch,
-            rustc,
-            channel,
-            profile,
-            target,
-        })
-    };
     let built = "016101620163016401650166016701680169016a";
     let known: Vec<(Version, ResponseBody<'_>, String)> = vec![
         (V9, ResponseBody::Data(&[0, 1, 0x60]), "090003000160".into()),

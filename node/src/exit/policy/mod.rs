@@ -3,8 +3,8 @@
 //! Two things are asked of each target. The node's own safety comes first: private, local and
 //! special addresses, those of cloud metadata and those of this machine are refused unless the
 //! operator has named them ([`special`]); an IPv6 address that stands for an IPv4 address is judged
-//! by both. Then the rules ([`Rule`]) are gone through in order, and the first that matches decides;
-//! where none does, the target is refused.
+//! by both. Then the rules ([`Rule`]) are gone through in order, and the first that matches
+//! decides; where none does, the target is refused.
 //!
 //! What is judged is an address, never a name: [`resolve`](super::resolve) judges what a name leads
 //! to and connects to nothing else.
