@@ -82,6 +82,23 @@ fn xor_store_some(value: __m512i, data: &mut [u8]) {
     unsafe { _mm512_mask_storeu_epi8(place.cast(), mask, sum) }
 }
 
+/// Xors rows onto data that ends before they do.
+#[inline(always)]
+fn xor_rows_some(rows: &[__m512i; 16], data: &mut [u8]) {
+    let (blocks, rest) = data.as_chunks_mut::<64>();
+    unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] { xor_row(rows[i], i, blocks, rest); });
+}
+
+/// Xors row `i` onto the block that it belongs to, or onto what is left behind the last.
+#[inline(always)]
+fn xor_row(row: __m512i, i: usize, blocks: &mut [[u8; 64]], rest: &mut [u8]) {
+    if let Some(block) = blocks.get_mut(i) {
+        xor_store(row, block);
+    } else if i == blocks.len() {
+        xor_store_some(row, rest);
+    }
+}
+
 /// Transposes the 4 by 4 quarters.
 #[inline(always)]
 fn transpose_quarters(rows: [__m512i; 4]) -> [__m512i; 4] {
@@ -182,14 +199,7 @@ impl Word32<16> for Words32 {
                 xor_store(rows[i], &mut blocks[i]);
             });
         } else {
-            let (blocks, rest) = data.as_chunks_mut::<64>();
-            unroll!(i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
-                if let Some(block) = blocks.get_mut(i) {
-                    xor_store(rows[i], block);
-                } else if i == blocks.len() {
-                    xor_store_some(rows[i], rest);
-                }
-            });
+            xor_rows_some(&rows, data);
         }
     }
 
