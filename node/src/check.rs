@@ -62,6 +62,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Fault> {
         next_hops(&place),
         entry(&place),
         exit_policy(&place),
+        exit_router(&place),
         metrics(settings.metrics.get()),
         memory(&place),
         disk(&place),
@@ -160,6 +161,16 @@ fn exit_policy(place: &Place) -> Result<String, Fault> {
         return Ok("exit policy   not needed: the node is no exit".into());
     }
     Ok(format!("exit policy   {}", policy::Keeper::of(place).describe()?))
+}
+
+/// Whether the exit has an IP packet router.
+fn exit_router(place: &Place) -> Result<String, Fault> {
+    let settings = &place.settings;
+    let device = settings.exit_router.clone().get().filter(|_| settings.roles.has(Role::Exit));
+    let Some(device) = device else { return Ok("exit router   off".into()) };
+    entry::dir(place)?;
+    let addresses = settings.exit_router_addresses;
+    Ok(format!("exit router   device {device}, addresses {addresses}"))
 }
 
 /// Whether metrics could be shown on `address`, where one is set.

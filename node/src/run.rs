@@ -184,8 +184,9 @@ impl Node {
         if post.offered().is_gateway() {
             shown.with_entry(post.counts());
         }
-        if post.services().is_some() {
-            shown.with_exit(post.exit_counts());
+        if let Some(services) = post.services() {
+            let counts = post.exit_counts();
+            shown.with_exit(&counts.requester, services.router.map(|_| &counts.router));
         }
         if let Err(error) = upgrades.open(place.state_dir().as_deref()) {
             say(format_args!(

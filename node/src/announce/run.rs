@@ -33,8 +33,10 @@ pub fn start(
     let entry = clients.map(|at| Entry { hostname: None, ws_port: at.port(), wss_port: None });
     let roles = post.offered().offered();
     let roles = SupportedRoles { entry: roles.entry && entry.is_some(), ..roles };
-    let network_requester = post.services().map(ToString::to_string);
-    let services = Services { network_requester, ..Services::default() };
+    let services = post.services().map_or_else(Services::default, |all| Services {
+        network_requester: Some(all.requester.to_string()),
+        ip_packet_router: all.router.map(|router| router.to_string()),
+    });
     let offer = Offer { roles, entry, services };
     let describer = Describer::new(place, keys, address, offer)?;
     let source = place.settings.source.get();

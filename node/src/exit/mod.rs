@@ -4,6 +4,7 @@ pub mod policy;
 pub mod requester;
 pub mod resolve;
 pub mod router;
+pub mod service;
 mod start;
 
-pub use start::{address, start};
+pub use start::{Addresses, Counts, Services, addresses, start};

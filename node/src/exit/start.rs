@@ -6,58 +6,136 @@ use std::sync::Arc;
 use phix_client::mixnet::{Recipient, Settings};
 use tokio::sync::watch;
 
-use super::policy::Keeper;
-use super::requester::counts::Counts;
+use super::policy::{Keeper, Policy};
 use super::requester::door::Door;
-use super::requester::gate::Gate;
-use super::requester::{self, Plan, Requester};
+use super::requester::{self, Plan};
 use super::resolve::Resolver;
+use super::router::{self, Router};
+use super::service::{self, Seat, Service};
 use crate::cli::say;
+use crate::entry;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
 
-/// Where the network requester has its keys, below those of the node.
-const DIR: &str = "requester";
-
-/// The address at which the network requester of the node at `place` is reached; nothing if it has
-/// no way to learn the network. Makes its keys if there are none.
-///
-/// # Errors
-/// A sentence, if its keys cannot be used.
-pub fn address(place: &Place, keys: &NodeKeys) -> Result<Option<Recipient>, Fault> {
-    let Some(network) = network(place) else { return Ok(None) };
-    let dir = place.keys_dir().join(DIR);
-    requester::address(&dir, keys.identity.0, &network).map(Some)
+/// The addresses at which the services of an exit are reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// That of the network requester.
+    pub requester: Recipient,
+    /// That of the IP packet router, where there is one.
+    pub router: Option<Recipient>,
 }
 
-/// Starts the network requester of the node at `place`, whose entry takes clients at `clients`.
+/// What the services of an exit count.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// The network requester.
+    pub requester: Arc<requester::counts::Counts>,
+    /// The IP packet router.
+    pub router: Arc<router::counts::Counts>,
+}
+
+/// The running services of an exit. They end when this is dropped.
+#[derive(Debug)]
+pub struct Services {
+    _requester: Service,
+    _router: Option<Service>,
+}
+
+/// The addresses of the services of the node at `place`; nothing if they have no way to learn the
+/// network. Makes their keys if there are none.
 ///
 /// # Errors
-/// A sentence, if it cannot start.
+/// A sentence, if their keys cannot be used.
+pub fn addresses(place: &Place, keys: &NodeKeys) -> Result<Option<Addresses>, Fault> {
+    let Some(network) = network(place) else { return Ok(None) };
+    let requester = requester_seat(place, keys, &network).address()?;
+    let router =
+        place.settings.exit_router.clone().get().map(|_| router_seat(place, keys, &network));
+    let router = router.map(|seat| seat.address()).transpose()?;
+    Ok(Some(Addresses { requester, router }))
+}
+
+/// Starts the services of the node at `place`, whose entry takes clients at `clients`.
+///
+/// # Errors
+/// A sentence, if one of them cannot start.
 pub fn start(
     place: &Place,
     keys: &NodeKeys,
     clients: SocketAddr,
-    counts: Arc<Counts>,
-) -> Result<Requester, Fault> {
+    counts: &Counts,
+) -> Result<Services, Fault> {
     let network = network(place).ok_or_else(|| {
         Fault::refused(
             "the services of an exit must know the network: set `directory` or `exit-topology`.",
         )
     })?;
-    let runtime = requester::runtime()?;
-    let gate = runtime.block_on(gate(place))?;
+    let gateway_at = reachable(clients);
+    let runtime = service::runtime()?;
+    let policy = runtime.block_on(policy(place))?;
+    // Where it cannot start, the requester is not there either.
+    let router =
+        start_router(place, router_seat(place, keys, &network), gateway_at, &policy, counts)?;
+    let resolver = Resolver::new(place.settings.exit_nameservers.clone().get().as_ref())?;
     let plan = Plan {
-        dir: place.keys_dir().join(DIR),
-        gateway: keys.identity.0,
-        gateway_at: reachable(clients),
-        network,
-        gate,
-        counts,
+        seat: requester_seat(place, keys, &network),
+        gateway_at,
+        gate: Arc::new(Door::new(policy, resolver, place.settings.exit_policy.clone())),
+        counts: Arc::clone(&counts.requester),
         say: |what| say(what),
     };
-    plan.start(runtime)
+    let requester = plan.start(runtime)?;
+    say(format_args!("network requester {}", requester.address()));
+    Ok(Services { _requester: requester, _router: router })
+}
+
+/// Starts the IP packet router, if there is to be one; otherwise what an earlier one has left
+/// behind is undone.
+fn start_router(
+    place: &Place,
+    seat: Seat,
+    gateway_at: SocketAddr,
+    policy: &watch::Receiver<Arc<Policy>>,
+    counts: &Counts,
+) -> Result<Option<Service>, Fault> {
+    let dir = entry::dir(place)?;
+    let settings = &place.settings;
+    let Some(device) = settings.exit_router.clone().get() else {
+        return router::undo(&dir).map(|()| None);
+    };
+    let runtime = service::runtime()?;
+    let mut router = {
+        let _inside = runtime.enter();
+        let network = settings.exit_router_addresses.0;
+        let counts = Arc::clone(&counts.router);
+        Router::open(&dir, &device.0, network, policy.clone(), counts)?
+    };
+    let serve = async move |client| router.serve(client).await;
+    let service = seat.start(runtime, gateway_at, say, serve)?;
+    say(format_args!("IP packet router {}", service.address()));
+    Ok(Some(service))
+}
+
+/// Where the network requester has its keys, below those of the node.
+fn requester_seat(place: &Place, keys: &NodeKeys, network: &Settings) -> Seat {
+    seat(place, keys, network, ("network requester", "requester"))
+}
+
+/// Where the IP packet router has its keys, below those of the node.
+fn router_seat(place: &Place, keys: &NodeKeys, network: &Settings) -> Seat {
+    seat(place, keys, network, ("IP packet router", "router"))
+}
+
+fn seat(
+    place: &Place,
+    keys: &NodeKeys,
+    network: &Settings,
+    (what, dir): (&'static str, &str),
+) -> Seat {
+    let (dir, gateway) = (place.keys_dir().join(dir), keys.identity.0);
+    Seat { what, dir, gateway, network: network.clone() }
 }
 
 /// Where the network is learned from.
@@ -70,14 +148,12 @@ fn network(place: &Place) -> Option<Settings> {
     known.then(|| Settings { directory, topology, ..Settings::default() })
 }
 
-/// Resolver and policy, which is kept up to date from now on.
-async fn gate(place: &Place) -> Result<Arc<dyn Gate>, Fault> {
+/// The policy, which is kept up to date from now on.
+async fn policy(place: &Place) -> Result<watch::Receiver<Arc<Policy>>, Fault> {
     let keeper = Keeper::of(place);
-    let policy = keeper.load(say).await?;
-    let resolver = Resolver::new(place.settings.exit_nameservers.clone().get().as_ref())?;
-    let (current, policy) = watch::channel(Arc::new(policy));
+    let (current, policy) = watch::channel(Arc::new(keeper.load(say).await?));
     tokio::spawn(keeper.keep(current, say));
-    Ok(Arc::new(Door::new(policy, resolver, place.settings.exit_policy.clone())))
+    Ok(policy)
 }
 
 /// Where this machine reaches what listens on `address`.

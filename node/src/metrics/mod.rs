@@ -10,6 +10,7 @@ mod exit;
 pub mod names;
 pub(crate) mod page;
 pub(crate) mod process;
+mod router;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use phix_io::Observer;
 
 use crate::entry::counts::Counts;
 use crate::exit::requester::counts::Counts as ExitCounts;
+use crate::exit::router::counts::Counts as RouterCounts;
 use crate::fault::Fault;
 
 pub use endpoint::Endpoint;
@@ -36,6 +38,7 @@ pub struct Shown {
     leaving: AtomicBool,
     entry: OnceLock<Arc<Counts>>,
     exit: OnceLock<Arc<ExitCounts>>,
+    router: OnceLock<Arc<RouterCounts>>,
 }
 
 impl Shown {
@@ -51,6 +54,7 @@ impl Shown {
             leaving: AtomicBool::new(false),
             entry: OnceLock::new(),
             exit: OnceLock::new(),
+            router: OnceLock::new(),
         })
     }
 
@@ -59,9 +63,13 @@ impl Shown {
         self.entry.get_or_init(|| Arc::clone(counts));
     }
 
-    /// Shows what the node's network requester counts, too.
-    pub fn with_exit(&self, counts: &Arc<ExitCounts>) {
-        self.exit.get_or_init(|| Arc::clone(counts));
+    /// Shows what the node's network requester counts, too, and its IP packet router, if it has
+    /// one.
+    pub fn with_exit(&self, requester: &Arc<ExitCounts>, router: Option<&Arc<RouterCounts>>) {
+        self.exit.get_or_init(|| Arc::clone(requester));
+        if let Some(router) = router {
+            self.router.get_or_init(|| Arc::clone(router));
+        }
     }
 
     /// Takes note that the node takes no more packets.

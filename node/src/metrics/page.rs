@@ -24,8 +24,10 @@ use super::names::{
     SHARD_CPU, SIZES, SLOTS, SLOTS_FREE,
 };
 use super::process::Usage;
+use super::router::RouterPage;
 use crate::entry::counts::Counts;
 use crate::exit::requester::counts::Counts as ExitCounts;
+use crate::exit::router::counts::Counts as RouterCounts;
 
 /// The media type of the page.
 pub(crate) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,14 +49,15 @@ pub(crate) fn page(shown: &Shown) -> String {
         build: shown.build.clone(),
         cpu: usage.shards.clone(),
     };
-    text(node, (shown.entry.get().cloned(), shown.exit.get().cloned()), usage)
+    let (entry, exit) = (shown.entry.get().cloned(), shown.exit.get().cloned());
+    text(node, (entry, exit, shown.router.get().cloned()), usage)
 }
 
-/// What a node's entry and its network requester count, if it has them.
-pub(crate) type Gateway = (Option<Arc<Counts>>, Option<Arc<ExitCounts>>);
+/// What a node's entry, its network requester and its IP packet router count, if it has them.
+pub(crate) type Gateway = (Option<Arc<Counts>>, Option<Arc<ExitCounts>>, Option<Arc<RouterCounts>>);
 
 /// The page for these values.
-pub(crate) fn text(node: Node, (entry, exit): Gateway, usage: Usage) -> String {
+pub(crate) fn text(node: Node, (entry, exit, router): Gateway, usage: Usage) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(node));
     if let Some(counts) = entry {
@@ -62,6 +65,9 @@ pub(crate) fn text(node: Node, (entry, exit): Gateway, usage: Usage) -> String {
     }
     if let Some(counts) = exit {
         registry.register_collector(Box::new(ExitPage(counts)));
+    }
+    if let Some(counts) = router {
+        registry.register_collector(Box::new(RouterPage(counts)));
     }
     let mut process = Registry::with_prefix("process");
     process.register_collector(Box::new(usage));

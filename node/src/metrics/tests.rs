@@ -31,7 +31,11 @@ fn some() -> Node {
 }
 
 fn text() -> String {
-    page::text(some(), (Some(Arc::default()), Some(Arc::default())), Usage::now())
+    page::text(
+        some(),
+        (Some(Arc::default()), Some(Arc::default()), Some(Arc::default())),
+        Usage::now(),
+    )
 }
 
 #[derive(Debug, Default)]
@@ -121,14 +125,14 @@ fn an_entry_is_shown_with_every_reason_for_a_refusal() {
     let counts = EntryCounts::default();
     (0..3).for_each(|_| counts.refuse(Refusal::Clock));
     counts.sessions.add(7);
-    let page = page::text(some(), (Some(Arc::new(counts)), None), Usage::now());
+    let page = page::text(some(), (Some(Arc::new(counts)), None, None), Usage::now());
     let families = families(&page);
     let refused = &families["phix_entry_refused"].samples;
     assert_eq!(refused.len(), Refusal::ALL.len());
     let of = |reason: &str| refused.iter().find(|(_, labels, _)| labels["reason"] == reason);
     assert_eq!((of("clock").unwrap().2, of("proof").unwrap().2), (3.0, 0.0));
     assert_eq!(families["phix_entry_sessions"].samples[0].2, 7.0);
-    let without = page::text(some(), (None, None), Usage::now());
+    let without = page::text(some(), (None, None, None), Usage::now());
     assert!(!without.contains("phix_entry"), "a node without an entry shows none");
 }
 

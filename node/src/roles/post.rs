@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use phix_client::mixnet::Recipient;
 use phix_engine::shard::FinalHops;
 use phix_io::Server;
 
@@ -20,7 +19,6 @@ use crate::entry::arrivals::Arrivals;
 use crate::entry::counts::Counts;
 use crate::entry::{self, Entry};
 use crate::exit;
-use crate::exit::requester::{Requester, counts::Counts as ExitCounts};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
@@ -54,13 +52,13 @@ pub struct Post<'a> {
     server: &'a Server,
     arrivals: Arrivals,
     counts: Arc<Counts>,
-    exit_counts: Arc<ExitCounts>,
-    /// The address of the services behind it, if it can be an exit that has any.
-    services: Option<Recipient>,
+    exit_counts: exit::Counts,
+    /// The addresses of the services behind it, if it can be an exit that has any.
+    services: Option<exit::Addresses>,
     offered: Roles,
     roles: Roles,
     entry: Option<Entry>,
-    requester: Option<Requester>,
+    others: Option<exit::Services>,
     /// When an entry that is no longer wanted closes.
     closes: Option<Instant>,
     /// When an entry that could not open is tried again.
@@ -84,19 +82,19 @@ impl<'a> Post<'a> {
         let directory = offered.has(Role::Directory).then(|| directory::start::start(place));
         let directory = directory.transpose()?;
         directory.iter().for_each(|directory| say(directory::start::first_line(directory)));
-        let services = if offered.has(Role::Exit) { exit::address(place, keys)? } else { None };
+        let services = if offered.has(Role::Exit) { exit::addresses(place, keys)? } else { None };
         let mut post = Self {
             place,
             keys,
             server,
             arrivals,
             counts: Arc::default(),
-            exit_counts: Arc::default(),
+            exit_counts: exit::Counts::default(),
             services,
             offered,
             roles: Roles::default(),
             entry: None,
-            requester: None,
+            others: None,
             closes: None,
             retries: None,
             _directory: directory,
@@ -124,12 +122,12 @@ impl<'a> Post<'a> {
     }
 
     /// What its services count, now or when there are any.
-    pub const fn exit_counts(&self) -> &Arc<ExitCounts> {
+    pub const fn exit_counts(&self) -> &exit::Counts {
         &self.exit_counts
     }
 
-    /// Where its network requester is reached, if it can have one.
-    pub const fn services(&self) -> Option<&Recipient> {
+    /// Where its services are reached, if it can have any.
+    pub const fn services(&self) -> Option<&exit::Addresses> {
         self.services.as_ref()
     }
 
@@ -180,7 +178,9 @@ impl<'a> Post<'a> {
         if self.entry.is_none() {
             let (place, keys, counts) = (self.place, self.keys, Arc::clone(&self.counts));
             let (injector, arrivals) = (self.server.injector(), self.arrivals.clone());
-            let services = self.services.iter().map(|one| *one.identity()).collect();
+            let services = self.services.iter();
+            let services = services.flat_map(|all| [Some(all.requester), all.router]).flatten();
+            let services = services.map(|one| *one.identity()).collect();
             let entry = entry::start(place, keys, injector, arrivals, counts, services)?;
             say(format_args!("clients on ws://{}", entry.address()));
             self.entry = Some(entry);
@@ -192,21 +192,19 @@ impl<'a> Post<'a> {
     /// Starts or ends the services behind the gateway.
     fn serve_others(&mut self, wanted: bool) -> Result<(), Fault> {
         let Some(entry) = self.entry.as_ref().filter(|_| wanted && self.services.is_some()) else {
-            self.requester = None;
+            self.others = None;
             return Ok(());
         };
-        if self.requester.is_none() {
-            let counts = Arc::clone(&self.exit_counts);
-            let requester = exit::start(self.place, self.keys, entry.address(), counts)?;
-            say(format_args!("network requester {}", requester.address()));
-            self.requester = Some(requester);
+        if self.others.is_none() {
+            let started = exit::start(self.place, self.keys, entry.address(), &self.exit_counts)?;
+            self.others = Some(started);
         }
         Ok(())
     }
 
     fn close(&mut self) {
         self.closes = None;
-        self.requester = None;
+        self.others = None;
         if let Some(entry) = self.entry.take() {
             self.server.set_final_hops(FinalHops::Drop);
             entry.stop();

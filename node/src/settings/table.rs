@@ -13,6 +13,7 @@ use super::value::{
 };
 use crate::exit::policy::{Networks, PolicySource};
 use crate::exit::resolve::Nameservers;
+use crate::exit::router::{Addresses, DeviceName};
 use crate::roles::Roles;
 
 /// Makes the rows into [`Settings`], one typed field each, and [`TABLE`], one [`Setting`] each.
@@ -249,6 +250,16 @@ settings! {
     /// /etc/resolv.conf and /etc/hosts say when the node starts; where nameservers are given here,
     /// neither counts.
     "exit-nameservers" exit_nameservers: Or<Auto, Nameservers> = "auto";
+
+    /// For the role exit: the TUN device of the IP packet router, which carries the packets of
+    /// whole machines, as far as exit-policy lets them. Name a device that is not there yet, phix0
+    /// for instance. The node needs CAP_NET_ADMIN, /dev/net/tun and the program nft for it; it has
+    /// the kernel forward packets and masquerade those of clients while it runs; "off" has none.
+    "exit-router" exit_router: Or<Off, DeviceName> = "off";
+
+    /// For exit-router: the network that clients get their IPv4 addresses from. Nothing else that
+    /// this machine reaches may be in it, nor in fc00::/112, where their IPv6 addresses are.
+    "exit-router-addresses" exit_router_addresses: Addresses = "10.0.0.0/16";
 
     /// How long a node that was told to stop goes on sending the packets it holds, before it drops
     /// the rest. Delays are 10 seconds at most.

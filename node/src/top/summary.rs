@@ -182,8 +182,8 @@ pub(super) mod tests {
             cpu: vec![(0, at / 2.0), (1, 0.0)],
         };
         let usage = Usage { resident_bytes: Some(52_000_000), ..Usage::default() };
-        let reading =
-            Reading::of(&text(node, (None, None), usage)).expect("the node's own page can be read");
+        let reading = Reading::of(&text(node, (None, None, None), usage))
+            .expect("the node's own page can be read");
         assert!(reading.at > 1e9, "the page says when it was made");
         Reading { at: 1_000.0 + at, started: 1_000.0, ..reading }
     }

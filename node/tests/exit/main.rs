@@ -5,9 +5,11 @@
 mod app;
 mod connections;
 mod hostile;
+mod namespace;
 #[path = "../messages/network.rs"]
 mod network;
 mod process;
+mod router;
 mod scene;
 mod socks5;
 

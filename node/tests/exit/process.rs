@@ -13,10 +13,10 @@ use crate::network::Network;
 use crate::scene::{echo, server, settings};
 
 /// Place of the gateway among the nodes.
-const GATEWAY: usize = 3;
+pub(crate) const GATEWAY: usize = 3;
 
 /// Changes settings in the file of a node.
-fn set(dir: &Path, changes: &[(&str, &str)]) {
+pub(crate) fn set(dir: &Path, changes: &[(&str, &str)]) {
     let path = dir.join("phix-node.toml");
     let text = fs::read_to_string(&path).unwrap();
     let is_changed = |line: &&str| {
@@ -29,30 +29,34 @@ fn set(dir: &Path, changes: &[(&str, &str)]) {
     fs::write(&path, lines.join("\n")).unwrap();
 }
 
-/// Makes the gateway an exit; gives its address.
-fn exit(network: &mut Network) -> Recipient {
+/// Makes the gateway an exit that reaches the private `targets`, with `more` settings; gives the
+/// address of its service with keys in `service`.
+pub(crate) fn exit(
+    network: &mut Network,
+    targets: &str,
+    more: &[(&str, &str)],
+    service: &str,
+) -> Recipient {
     let dir = network.dir.path().join(format!("node{GATEWAY}"));
     network.kill(GATEWAY);
     let topology = network.topology.to_str().unwrap();
-    set(
-        &dir,
-        &[
-            ("roles", "entry,exit"),
-            ("exit-topology", topology),
-            ("exit-policy", "open"),
-            ("exit-private-targets", "127.0.0.1"),
-        ],
-    );
+    let settings = [
+        ("roles", "entry,exit"),
+        ("exit-topology", topology),
+        ("exit-policy", "open"),
+        ("exit-private-targets", targets),
+    ];
+    set(&dir, &[&settings, more].concat());
     network.revive(GATEWAY);
     let gateway = topology::load(&network.topology).unwrap();
     let identity = gateway.entry_gateways().next().unwrap().identity_key.0;
-    store::address_at(&dir.join("keys/requester"), identity).unwrap()
+    store::address_at(&dir.join("keys").join(service), identity).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_is_an_exit_with_a_policy_and_is_the_same_one_after_it_was_killed() {
     let mut network = Network::start();
-    let address = exit(&mut network);
+    let address = exit(&mut network, "127.0.0.1", &[], "requester");
     let mut app = App::of(settings(&network), address).await;
     let target = server(echo).await;
     app.connect(1, &target).await;

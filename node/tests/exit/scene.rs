@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use phix_client::mixnet::{Length, Settings};
 use phix_client::topology;
+use phix_node::exit::requester::Plan;
 use phix_node::exit::requester::counts::Counts;
 use phix_node::exit::requester::gate::{Closed, Gate, Verdict};
-use phix_node::exit::requester::{self, Plan, Requester};
+use phix_node::exit::service::{self, Seat, Service};
 use phix_proto::requester::{Answer, Host, Query, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,7 +51,7 @@ impl Gate for Loopback {
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Scene {
-    pub(crate) requester: Requester,
+    pub(crate) requester: Service,
     pub(crate) counts: Arc<Counts>,
     pub(crate) network: Network,
     _alone: MutexGuard<'static, ()>,
@@ -65,15 +66,18 @@ impl Scene {
         let clients = gateway.entry.as_ref().unwrap().clients_ws_port;
         let counts = Arc::<Counts>::default();
         let plan = Plan {
-            dir: network.dir.path().join("requester"),
-            gateway: gateway.identity_key.0,
+            seat: Seat {
+                what: "network requester",
+                dir: network.dir.path().join("requester"),
+                gateway: gateway.identity_key.0,
+                network: settings(&network),
+            },
             gateway_at: SocketAddr::new(gateway.mix_host.ip(), clients),
-            network: settings(&network),
             gate: Arc::new(Loopback),
             counts: Arc::clone(&counts),
             say: |what| println!("{what}"),
         };
-        let requester = plan.start(requester::runtime().unwrap()).unwrap();
+        let requester = plan.start(service::runtime().unwrap()).unwrap();
         Self { requester, counts, network, _alone }
     }
 

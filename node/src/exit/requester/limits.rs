@@ -30,10 +30,6 @@ pub(super) const PIECE: usize = 16_000;
 pub(super) const WINDOW: usize = 192;
 /// Packets that all connections have under way.
 pub(super) const WINDOW_TOTAL: usize = 8192;
-/// Fragments that the requester's client holds: the window, and what is said besides data.
-pub(super) const QUEUE: usize = 12_288;
-/// How often a fragment is sent again before its connection is given up.
-pub(super) const RETRANSMISSIONS: u32 = 30;
 
 /// Answers about the exit itself, and refusals, that wait to be sent.
 pub(super) const ASIDE: usize = 256;
@@ -59,12 +55,10 @@ pub(super) const LINGER: Duration = Duration::from_secs(60);
 /// it is closed.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(10);
 
-/// How long to wait before the gateway is tried again, at first and at most.
-pub(super) const AGAIN: (Duration, Duration) =
-    (Duration::from_millis(500), Duration::from_secs(20));
-
 const _: () = {
     assert!(CONNECTIONS_OF_CLIENT < CONNECTIONS);
     assert!(EARLY_BYTES < INBOUND);
-    assert!(WINDOW < WINDOW_TOTAL && WINDOW_TOTAL + CONNECTIONS + ASIDE < QUEUE);
+    assert!(
+        WINDOW < WINDOW_TOTAL && WINDOW_TOTAL + CONNECTIONS + ASIDE < super::super::service::QUEUE
+    );
 };

@@ -12,6 +12,7 @@ mod nat;
 mod packet;
 mod pool;
 mod serve;
+mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use pool::Pool;
 use table::Table;
 
 pub use nat::{is_device, undo};
+pub use settings::{Addresses, DeviceName};
 
 /// A router that is ready: device and rules are there until it is dropped.
 #[derive(Debug)]

@@ -177,7 +177,10 @@ fn rules(device: &str, (v4, v6): (Ipv4Net, Ipv6Net)) -> String {
 
 /// Has nft do what `script` says, all or nothing.
 fn nft(script: &str) -> Result<(), String> {
+    // It lies where only administrators look for programs.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/bin:/bin";
     let child = Command::new("nft")
+        .env("PATH", path.trim_start_matches(':'))
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -7,6 +7,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 /// The network of IPv6 addresses, that of stock routers.
 const V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 112);
 
+/// Lengths of the prefix that a network of IPv4 addresses may have: 2 to 16 bits are for hosts.
+pub(super) const SIZES: std::ops::RangeInclusive<u8> = 16..=30;
+
 /// The number of the router itself.
 const ROUTER: u32 = 1;
 
@@ -38,7 +41,7 @@ impl Pool {
     /// # Panics
     /// If the network has fewer than two or more than 16 bits for its hosts.
     pub(super) fn new(network: Ipv4Net) -> Self {
-        assert!((16..=30).contains(&network.prefix_len()), "a pool has 2 to 16 bits for hosts");
+        assert!(SIZES.contains(&network.prefix_len()), "a pool has 2 to 16 bits for hosts");
         Self { network: network.trunc(), last: ROUTER }
     }
 
