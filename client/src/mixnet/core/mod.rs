@@ -406,7 +406,12 @@ impl Core {
                 cover.advance(now, &mut self.rng);
                 self.take_cover().inspect(|_| self.counters.sent_cover_loop += 1)
             } else {
-                self.main.advance(now, &mut self.rng);
+                if self.main_due() > self.main.due() {
+                    // What was not sent during a rest is not made up for.
+                    self.main = Pace::new(self.timing.main, now, &mut self.rng);
+                } else {
+                    self.main.advance(now, &mut self.rng);
+                }
                 self.expire(now);
                 match self.take_fragment(now) {
                     None if self.timing.main_cover => {
