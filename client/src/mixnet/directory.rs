@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST};
+use hyper::header::ACCEPT;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use phix_proto::directory::epoch::KeyRotationInfo;
 use phix_proto::directory::network::{Disagreement, Network, whole};
 use phix_proto::directory::nodes::{Nodes, Pagination, Skimmed};
@@ -22,7 +20,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::dial::{self, Url};
+use super::dial::Url;
+use super::http::{self, HttpError};
 use super::settings::Settings;
 use crate::files::words;
 use crate::topology::{
@@ -271,34 +270,20 @@ impl Directory<'_> {
 
     async fn body(&self, path: &str) -> Result<Bytes, DirectoryError> {
         let authority = self.url.authority();
-        let whole = || format!("{authority}{path}");
-        let unreachable = |error| DirectoryError::Unreachable(authority.clone(), error);
-        let stream = dial::connect(self.url).await.map_err(unreachable)?;
-        let http = |error| DirectoryError::Http(authority.clone(), error);
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
         let request = Request::get(format!("{}{path}", self.url.path))
-            .header(HOST, &authority)
             .header(ACCEPT, "application/json")
-            .body(Empty::<Bytes>::new())
+            .body(Full::default())
             .expect("the parts of a URL that was parsed make a request");
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(http)?;
-            if response.status() != StatusCode::OK {
-                return Err(DirectoryError::Status(whole(), response.status()));
-            }
-            let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-            body.map(|body| body.to_bytes()).map_err(|_| DirectoryError::Body(whole()))
-        };
-        tokio::pin!(answer, connection);
-        // The connection moves only while it is polled; it may end before the answer is taken.
-        tokio::select! {
-            answer = &mut answer => answer,
-            ended = &mut connection => {
-                ended.map_err(http)?;
-                answer.await
-            }
+        let answer = http::ask(self.url, None, request, ANSWER_MAX).await;
+        let answer = answer.map_err(|error| match error {
+            HttpError::Unreachable(error) => DirectoryError::Unreachable(authority.clone(), error),
+            HttpError::Http(error) => DirectoryError::Http(authority.clone(), error),
+        })?;
+        let whole = format!("{authority}{path}");
+        if answer.status != StatusCode::OK {
+            return Err(DirectoryError::Status(whole, answer.status));
         }
+        answer.body.map_err(|_| DirectoryError::Body(whole))
     }
 }
 

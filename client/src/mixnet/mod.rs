@@ -37,6 +37,7 @@ mod client;
 pub mod core;
 pub mod dial;
 pub mod directory;
+pub mod http;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

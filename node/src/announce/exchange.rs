@@ -4,14 +4,13 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use phix_client::files::words;
-use phix_client::mixnet::dial::{self, Url};
+use phix_client::mixnet::dial::Url;
+use phix_client::mixnet::http::{self, HttpError};
 use phix_proto::directory::network::whole;
 use phix_proto::directory::nodes::Nodes;
 use serde::de::DeserializeOwned;
@@ -93,28 +92,20 @@ impl Directory {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
-        let stream = dial::connect_from(&self.url, self.source).await;
-        let stream = stream.map_err(|error| self.said("", &words(&error)))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.said(path, &error))?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url.path))
-            .header(HOST, self.url.authority())
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .expect("the parts of a URL that was parsed make a request");
-        // The connection moves in a task of its own, which ends when the sender is dropped.
-        let moving = tokio::spawn(connection);
-        let response =
-            sender.send_request(request).await.map_err(|error| self.said(path, &error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| self.said(path, &error))?.to_bytes();
-        moving.abort();
-        Ok((status, body))
+        let answer = http::ask(&self.url, self.source, request, ANSWER_MAX).await;
+        let answer = answer.map_err(|error| match error {
+            HttpError::Unreachable(error) => self.said("", &words(&error)),
+            HttpError::Http(error) => self.said(path, &error),
+        })?;
+        let body = answer.body.map_err(|error| self.said(path, &error))?;
+        Ok((answer.status, body))
     }
 
     fn said(&self, path: &str, what: &dyn Display) -> String {

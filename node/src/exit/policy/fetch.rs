@@ -4,14 +4,12 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST};
+use http_body_util::Full;
+use hyper::header::ACCEPT;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use phix_client::files::{self, words};
-use phix_client::mixnet::dial::{self, Url};
+use phix_client::mixnet::dial::Url;
+use phix_client::mixnet::http::{self, HttpError};
 use tokio::time::timeout;
 
 use super::TEXT_MAX;
@@ -29,25 +27,19 @@ pub(super) async fn fetch(url: &Url) -> Result<String, String> {
 }
 
 async fn exchange(url: &Url) -> Result<String, String> {
-    let stream = dial::connect(url).await.map_err(|error| words(&error))?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
     let path = if url.path.is_empty() { "/" } else { &url.path };
     let request = Request::get(path)
-        .header(HOST, url.authority())
         .header(ACCEPT, "text/plain")
-        .body(Empty::<Bytes>::new())
+        .body(Full::default())
         .expect("the parts of a URL that was parsed make a request");
-    // The connection moves in a task of its own, which ends when the sender is dropped.
-    let moving = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = response.status();
-    if status != StatusCode::OK {
-        return Err(format!("the server answers {status}"));
+    let answer = http::ask(url, None, request, TEXT_MAX).await.map_err(|error| match error {
+        HttpError::Unreachable(error) => words(&error),
+        HttpError::Http(error) => error.to_string(),
+    })?;
+    if answer.status != StatusCode::OK {
+        return Err(format!("the server answers {}", answer.status));
     }
-    let body = Limited::new(response.into_body(), TEXT_MAX).collect().await;
-    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
-    moving.abort();
+    let bytes = answer.body.map_err(|error| error.to_string())?;
     String::from_utf8(bytes.into()).map_err(|_| "the answer is not UTF-8".into())
 }
 
