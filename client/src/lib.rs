@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod files;
 pub mod keyfile;
+mod listener;
 pub mod load;
 pub mod message;
 pub mod mixnet;

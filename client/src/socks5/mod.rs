@@ -16,6 +16,8 @@ pub mod verdict;
 mod window;
 pub mod wire;
 
-pub use server::{Rules, ServeError, Server};
+pub use server::{Rules, Server};
 pub use stats::Stats;
 pub use tunnel::Tunnel;
+
+pub use crate::listener::ServeError;

@@ -1,6 +1,5 @@
 //! The server that applications connect to.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use phix_proto::requester::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,36 +19,13 @@ use super::relay::{Broken, relay};
 use super::tunnel::Tunnel;
 use super::verdict;
 use super::wire::{ReplyCode, reply};
-use crate::files::words;
+use crate::listener::{Listener, ServeError};
 
 /// How long an application may take until it has said what it wants.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// How long one that is sent away is given to read why.
 const PARTING: Duration = Duration::from_secs(1);
-
-/// How long to wait when the system has no descriptor for another connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// Why applications cannot be served.
-#[derive(Debug)]
-pub enum ServeError {
-    /// The address is not to be had.
-    Listen(SocketAddr, io::Error),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Listen(address, error) = self;
-        write!(
-            f,
-            "applications cannot be served on {address}: {}; name another address by --listen",
-            words(error)
-        )
-    }
-}
-
-impl std::error::Error for ServeError {}
 
 /// What applications may do.
 #[derive(Debug)]
@@ -65,7 +41,7 @@ pub struct Rules {
 /// A SOCKS5 server.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     rules: Arc<Rules>,
 }
 
@@ -75,9 +51,7 @@ impl Server {
     /// # Errors
     /// If it is not to be had.
     pub async fn bind(address: SocketAddr, rules: Rules) -> Result<Self, ServeError> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| ServeError::Listen(address, error))?;
-        Ok(Self { listener, rules: Arc::new(rules) })
+        Ok(Self { listener: Listener::bind(address).await?, rules: Arc::new(rules) })
     }
 
     /// Where it listens.
@@ -105,12 +79,7 @@ impl Server {
     /// The next application, once there is a place for it.
     async fn next(&self, places: &Arc<Semaphore>) -> (OwnedSemaphorePermit, TcpStream) {
         let place = places.clone().acquire_owned().await.expect("places are never closed");
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => return (place, stream),
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
-            }
-        }
+        (place, self.listener.accept().await)
     }
 }
 

@@ -7,4 +7,6 @@ mod server;
 mod text;
 
 pub use protocol::{ErrorKind, Request, RequestError, Response};
-pub use server::{ServeError, Server};
+pub use server::Server;
+
+pub use crate::listener::ServeError;

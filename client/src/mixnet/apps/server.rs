@@ -1,13 +1,12 @@
 //! The server that applications connect to.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::{Either, pending};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server as handshake;
 use tokio_tungstenite::tungstenite::http::{StatusCode, header::ORIGIN};
@@ -20,7 +19,7 @@ use super::super::settings::REPLY_SURBS_MAX;
 use super::super::{Receiver, SendError, Sender};
 use super::protocol::{ErrorKind, Request, RequestError, Response};
 use super::{binary, text};
-use crate::files::words;
+use crate::listener::{Listener, ServeError};
 
 /// Bytes of a request, at most: the longest message, escaped for JSON where that must be.
 const REQUEST_MAX: usize = 2 * MESSAGE_MAX;
@@ -28,36 +27,13 @@ const REQUEST_MAX: usize = 2 * MESSAGE_MAX;
 /// How long an application may take to say that it wants a WebSocket.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// How long to wait when the system has no descriptor for another connection.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// Why applications cannot be served.
-#[derive(Debug)]
-pub enum ServeError {
-    /// The address is not to be had.
-    Listen(SocketAddr, io::Error),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Listen(address, error) = self;
-        write!(
-            f,
-            "applications cannot be served on {address}: {}; name another address by --listen",
-            words(error)
-        )
-    }
-}
-
-impl std::error::Error for ServeError {}
-
 /// A WebSocket server for one application at a time; messages wait while there is none.
 ///
 /// Web pages may connect to any address of the machine that they are shown on, and browsers name
 /// the page as the origin. So a connection that names one is refused, unless it is allowed.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     origins: Vec<String>,
 }
 
@@ -67,9 +43,7 @@ impl Server {
     /// # Errors
     /// If the address is not to be had.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| ServeError::Listen(address, error))?;
-        Ok(Self { listener, origins: Vec::new() })
+        Ok(Self { listener: Listener::bind(address).await?, origins: Vec::new() })
     }
 
     /// Lets web pages of these origins in.
@@ -91,26 +65,17 @@ impl Server {
     pub async fn run(self, sender: Sender, mut receiver: Receiver) {
         let mut kept = None;
         loop {
-            let stream = self.accept().await;
+            let stream = self.listener.accept().await;
             let application = self.serve(stream, &sender, &mut receiver, &mut kept);
             tokio::pin!(application);
             let ended = loop {
                 tokio::select! {
                     ended = &mut application => break ended,
-                    other = self.accept() => refuse(other).await,
+                    other = self.listener.accept() => refuse(other).await,
                 }
             };
             if ended {
                 return;
-            }
-        }
-    }
-
-    async fn accept(&self) -> TcpStream {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
             }
         }
     }
