@@ -22,6 +22,7 @@ mod next_hops;
 pub mod noise;
 mod notify;
 pub mod place;
+mod reach;
 pub mod replay_store;
 pub mod report;
 pub mod roles;

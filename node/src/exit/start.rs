@@ -1,6 +1,6 @@
 //! From settings and keys to running services.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use phix_client::mixnet::{Recipient, Settings};
@@ -17,6 +17,7 @@ use crate::entry;
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
+use crate::reach::reachable;
 
 /// The addresses at which the services of an exit are reached.
 #[derive(Clone, Copy, Debug)]
@@ -154,27 +155,4 @@ async fn policy(place: &Place) -> Result<watch::Receiver<Arc<Policy>>, Fault> {
     let (current, policy) = watch::channel(Arc::new(keeper.load(say).await?));
     tokio::spawn(keeper.keep(current, say));
     Ok(policy)
-}
-
-/// Where this machine reaches what listens on `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_listens_everywhere_is_reached_on_loopback() {
-        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(at("0.0.0.0:9000"), "127.0.0.1:9000");
-        assert_eq!(at("[::]:9000"), "[::1]:9000");
-        assert_eq!(at("192.0.2.1:9000"), "192.0.2.1:9000");
-    }
 }

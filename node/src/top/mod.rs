@@ -6,7 +6,6 @@ mod summary;
 mod view;
 
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use self::view::{Screen, draw, plain};
 use crate::cli::say;
 use crate::fault::Fault;
 use crate::place;
+use crate::reach::reachable;
 
 /// Time between two readings: a node takes its values once a second at most.
 const EVERY: Duration = Duration::from_millis(1_100);
@@ -105,16 +105,6 @@ fn asked(matches: &ArgMatches) -> Result<Place, Fault> {
     Ok(Place::of(&url).expect("an address and a port make a place"))
 }
 
-/// An address at which something that listens on `address` can be reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 fn watch(fetcher: Fetcher, first: Reading) -> Result<(), Fault> {
     let broken = |error: io::Error| {
         Fault::refused(format!("the terminal cannot be used ({error}): add --once."))
@@ -192,17 +182,6 @@ fn ends(key: KeyEvent) -> bool {
 mod tests {
     use super::summary::tests::reading;
     use super::*;
-
-    #[test]
-    fn a_node_that_listens_everywhere_is_asked_here() {
-        for (listens, asked) in [
-            ("0.0.0.0:9178", "127.0.0.1:9178"),
-            ("[::]:9178", "[::1]:9178"),
-            ("192.0.2.1:80", "192.0.2.1:80"),
-        ] {
-            assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
-        }
-    }
 
     #[test]
     fn trouble_comes_and_goes_and_old_values_count_once() {
