@@ -1,7 +1,8 @@
 //! Files that people name: opening them, and what to say when that fails.
 
-use std::fs::{File, Metadata};
-use std::io;
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +18,23 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     // The open file is asked, not the path: the answer is about what will be read.
     let metadata = file.metadata()?;
     Ok((file, metadata))
+}
+
+/// Writes a file, which at any time holds either its old contents or the new ones, with these
+/// permissions.
+///
+/// # Errors
+/// If the directory or the file cannot be written.
+pub fn replace(path: &Path, mode: u32, text: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = tempfile::Builder::new()
+        .prefix(".phix-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text)?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    Ok(())
 }
 
 /// The system's words, without the number and the temporary name that may follow them.

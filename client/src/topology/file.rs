@@ -1,15 +1,14 @@
 //! Reading and writing topology files, and what to say when that fails.
 
 use std::fmt;
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::error::Category;
 
 use super::{Fault, Form, Topology};
-use crate::files::words;
+use crate::files::{self, words};
 
 /// Why a topology file could not be read or written. The text says what to do.
 #[derive(Debug)]
@@ -96,19 +95,7 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Topology, TopologyError> {
 pub fn save(topology: &Topology, path: &Path) -> Result<(), TopologyError> {
     let unwritable = |error| TopologyError::Unwritable(path.to_owned(), error);
     let text = serde_json::to_vec_pretty(topology.form()).map_err(io::Error::from);
-    let text = text.map_err(unwritable)?;
-    write_whole(path, &text).map_err(unwritable)
-}
-
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut new = tempfile::Builder::new()
-        .prefix(".topology-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    new.write_all(text)?;
-    new.write_all(b"\n")?;
-    new.as_file().sync_all()?;
-    new.persist(path)?;
-    Ok(())
+    let mut text = text.map_err(unwritable)?;
+    text.push(b'\n');
+    files::replace(path, 0o644, &text).map_err(unwritable)
 }

@@ -1,11 +1,10 @@
 //! What a demo says at its end: a table for people, JSON for programs, a plot.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use phix_client::files::words;
+use phix_client::files::{self, words};
 use phix_client::plot::Plot;
 use phix_client::stats::{Erlang, ks_critical, ks_distance, percentile};
 use phix_engine::counters::DropReason;
@@ -251,17 +250,7 @@ pub(crate) fn check_place(file: &Path) -> Result<(), Fault> {
 
 /// Writes a result as a whole or not at all.
 pub(crate) fn write(file: &Path, text: &str) -> Result<(), Fault> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let write = || -> io::Result<()> {
-        let new = tempfile::Builder::new()
-            .prefix(".phix-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
-        fs::write(new.path(), text)?;
-        new.persist(file)?;
-        Ok(())
-    };
-    write().map_err(|error| not_written(file, &error))
+    files::replace(file, 0o644, text.as_bytes()).map_err(|error| not_written(file, &error))
 }
 
 fn not_written(file: &Path, error: &io::Error) -> Fault {

@@ -1,6 +1,6 @@
 //! A policy from a URL, and the copy of it that is kept on disk.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,12 +62,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// If the file cannot be written.
 pub(super) fn keep(path: &Path, url: &Url, text: &str) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    write!(file, "{}{text}", first_line(url))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    files::replace(path, 0o600, format!("{}{text}", first_line(url)).as_bytes())
 }
 
 /// What was kept of `url`: nothing if the copy is of another URL.
