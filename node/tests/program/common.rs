@@ -165,21 +165,18 @@ impl Running {
 
     /// The rest of what this node and all that took its place have said, once the last of them, a
     /// process with this number, has ended.
-    pub(crate) fn stop_last(mut self, process: u32) -> String {
-        let last = Pid::from_raw(process.try_into().unwrap()).unwrap();
-        kill_process(last, Signal::TERM).unwrap();
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{errors}");
-        assert_eq!(errors, "");
-        rest
+    pub(crate) fn stop_last(self, process: u32) -> String {
+        self.end(Pid::from_raw(process.try_into().unwrap()).unwrap(), Signal::TERM)
     }
 
     /// Sends `signal`; the rest of the output, once the node has ended with exit code 0.
-    pub(crate) fn stop(mut self, signal: Signal) -> String {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    pub(crate) fn stop(self, signal: Signal) -> String {
+        let process = Pid::from_child(&self.child);
+        self.end(process, signal)
+    }
+
+    fn end(mut self, process: Pid, signal: Signal) -> String {
+        kill_process(process, signal).unwrap();
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
         let mut errors = String::new();
