@@ -106,16 +106,14 @@ def page(proxy, target):
     """A browser's way through a page: its text first, then what it names."""
     first = origin.Web(proxy, target)
     first.get(TEXT)
+
+    def fetch(number):
+        web = first if number == 0 else origin.Web(proxy, target)
+        for _ in range(number, OBJECTS, CONNECTIONS):
+            web.get(OBJECT)
+        web.close()
+
     with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-        share = lambda number: list(range(number, OBJECTS, CONNECTIONS))
-        others = lambda number: first if number == 0 else origin.Web(proxy, target)
-
-        def fetch(number):
-            web = others(number)
-            for _ in share(number):
-                web.get(OBJECT)
-            web.close()
-
         list(pool.map(fetch, range(CONNECTIONS)))
 
 
