@@ -9,11 +9,12 @@ mod steps;
 
 use core::arch::x86_64::*;
 
+use self::steps::Chained;
 use super::X25519;
 use super::batch::{self, Batch};
 use super::comb::{self, ROWS, Row, Steps, TEETH};
 use super::edwards::Point;
-use super::field::{Factor, Field, product};
+use super::field::{Factor, Field, Wide, product};
 use super::ifma::Ifma;
 use super::lanes::{LANES_MAX, Lanes, Madd52};
 use super::multiples::{Again, Multiples};
@@ -122,8 +123,12 @@ macro_rules! op {
 
 impl Steps for Ifma<Zmm> {
     #[inline(always)]
-    fn double(point: Point<Zmm>) -> Point<Zmm> {
-        op!(steps::double(point))
+    fn doubled(point: Point<Zmm>, times: usize) -> Point<Zmm> {
+        let mut point = Chained { x: point.x, y: Self::carry(point.y), z: Wide(point.z.0) };
+        for _ in 0..times {
+            point = op!(steps::double(point));
+        }
+        Point { x: point.x, y: Wide(point.y.0), z: Self::carry(point.z) }
     }
 
     #[inline(always)]

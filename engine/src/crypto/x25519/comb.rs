@@ -53,10 +53,13 @@ const ORDER: [u64; TEETH] = [0x5812_631a_5cf5_d3ed, 0x29bd_f3bd_45ef_39ac, 0, 0]
 /// The steps that take nearly all of the time. A vector for which the compiler's order of their
 /// instructions is not good enough brings its own.
 pub(super) trait Steps: Field + Sized {
-    /// Twice the point.
+    /// The point doubled so many times.
     #[inline(always)]
-    fn double(point: Point<Self::Lanes>) -> Point<Self::Lanes> {
-        point.double::<Self>().point::<Self>()
+    fn doubled(mut point: Point<Self::Lanes>, times: usize) -> Point<Self::Lanes> {
+        for _ in 0..times {
+            point = point.double::<Self>().point::<Self>();
+        }
+        point
     }
 
     /// Twice the point, or its negative where the last of a column's masks says so, plus the sum
@@ -104,15 +107,11 @@ pub(super) fn prepare<F: Steps, const N: usize>(
 /// [`Completed`](super::edwards::Completed).
 #[inline(always)]
 fn sums<F: Steps>(point: &Point<F::Lanes>, rows: &mut [Row; ROWS]) {
-    let mut tooth = F::double(F::double(*point)).double::<F>();
+    let mut tooth = F::doubled(*point, 2).double::<F>();
     let mut teeth = [tooth.summand::<F>(); TEETH];
     for summand in &mut teeth[1..] {
-        let mut point = tooth.point::<F>();
-        for _ in 1..COLUMNS {
-            point = F::double(point);
-        }
-        // T is wanted as well.
-        tooth = point.double::<F>();
+        // Of the last doubling T is wanted as well.
+        tooth = F::doubled(tooth.point::<F>(), COLUMNS - 1).double::<F>();
         *summand = tooth.summand::<F>();
     }
     // Sums that end with tooth t stand 2^t apart.

@@ -131,7 +131,8 @@ macro_rules! limbs {
 /// A fifth of what is done beside a product: one fifth after each pair of columns. `carry z x`
 /// makes a factor of x in z and spoils x; unlike the trait's `carry` it adds what leaves at the top
 /// before it cuts the lowest limb, which takes one temporary less and leaves limbs no larger. `turn
-/// s d x y` makes x + y in s and x - y in d, exchanged in the lanes of mask 4.
+/// s d x y` makes x + y in s and x - y in d, exchanged in the lanes of mask 4; the lowest limb comes
+/// with the highest, so that both can be carried beside the same product.
 macro_rules! task {
     (4 carry $z:ident $x:ident) => {
         concat!(
@@ -144,7 +145,14 @@ macro_rules! task {
     (2 carry $z:ident $x:ident) => { carry_into!($z 3, $z 2, $x 2) };
     (1 carry $z:ident $x:ident) => { carry_into!($z 2, $z 1, $x 1) };
     (0 carry $z:ident $x:ident) => { carry_into!($z 1, $z 0, $x 0) };
-    ($k:tt turn $s:ident $d:ident $x:ident $y:ident) => {
+    (4 turn $($of:ident)+) => { concat!(turn_limb!(4 $($of)+), turn_limb!(0 $($of)+)) };
+    (0 turn $($of:ident)+) => { "" };
+    ($k:tt turn $($of:ident)+) => { turn_limb!($k $($of)+) };
+}
+
+/// A limb of what `turn` does.
+macro_rules! turn_limb {
+    ($k:tt $s:ident $d:ident $x:ident $y:ident) => {
         concat!(
             instruction!("vpaddq" temporary 1, $x $k, $y $k),
             instruction!("vpsubq" $d $k, $x $k, $y $k),
@@ -189,8 +197,9 @@ macro_rules! column {
     };
 }
 
-/// A piece of a column: what it begins with (nothing, or the constant of this number), half of a
-/// product of two limbs, or that all so far counts twice.
+/// A piece of a column: what it begins with (nothing, the constant of this number, or the column
+/// five further up so many times), half of a product of two limbs, or that all so far counts twice
+/// or four times.
 macro_rules! piece {
     ($z:ident $k:tt, $x:ident $y:ident: from nothing) => {
         concat!(
@@ -204,6 +213,9 @@ macro_rules! piece {
             "]\n",
         )
     };
+    ($z:ident $k:tt, $x:ident $y:ident: folded $times:tt) => {
+        concat!("vpmullq zmm", register!($z $k), ", zmm30, ", times!($times), "\n")
+    };
     ($z:ident $k:tt, $x:ident $y:ident: high $i:tt $j:tt) => {
         instruction!("vpmadd52huq" $z $k, $x $i, $y $j)
     };
@@ -213,15 +225,40 @@ macro_rules! piece {
     ($z:ident $k:tt, $x:ident $y:ident: twice) => {
         instruction!("vpaddq" $z $k, $z $k, $z $k)
     };
+    ($z:ident $k:tt, $x:ident $y:ident: fourfold) => {
+        concat!("vpsllq zmm", register!($z $k), ", zmm", register!($z $k), ", 2\n")
+    };
 }
 
-/// A column five further up, 19 times onto limb `k`.
+/// What a column five further up counts in a lower one, or twice that where its last doubling is
+/// left to this.
+macro_rules! times {
+    (19) => {
+        "qword ptr [{constants}]{{1to8}}"
+    };
+    (38) => {
+        "qword ptr [{constants} + 8 * 10]{{1to8}}"
+    };
+}
+
+/// A column five further up, so many times onto limb `k`.
 macro_rules! fold {
-    ($z:ident $k:tt) => {
+    ($z:ident $k:tt, $times:tt) => {
         concat!(
-            "vpmullq zmm30, zmm30, qword ptr [{constants}]{{1to8}}\n",
+            "vpmullq zmm30, zmm30, ", times!($times), "\n",
             instruction!("vpaddq" $z $k, $z $k, temporary 0),
         )
+    };
+}
+
+/// The lowest column and what is folded onto it. Nothing in it counts twice, so that it can begin
+/// with that unless it is biased.
+macro_rules! lowest {
+    ($z:ident, $x:ident $y:ident, $times:tt, nothing) => {
+        column!($z 0, $x $y: [folded $times] [low 0 0])
+    };
+    ($z:ident, $x:ident $y:ident, $times:tt, $bias:tt) => {
+        concat!(column!($z 0, $x $y: [from $bias] [low 0 0]), fold!($z 0, $times))
     };
 }
 
@@ -240,36 +277,35 @@ macro_rules! product {
         $($task:ident $($of:ident)+),*
     ) => {
         concat!(
-            column!(temporary 0, $x $y: [from nothing] [high 4 4] [twice]),
+            column!(temporary 0, $x $y: [from nothing] [high 4 4]),
             column!($z 4, $x $y: [from $s4]
                 [high 0 3] [high 1 2] [high 2 1] [high 3 0] [twice]
                 [low 0 4] [low 1 3] [low 2 2] [low 3 1] [low 4 0]),
-            fold!($z 4),
+            fold!($z 4, 38),
             $(task!(4 $task $($of)+),)*
+            column!(temporary 0, $x $y: [from nothing]
+                [high 0 4] [high 1 3] [high 2 2] [high 3 1] [high 4 0] [twice]
+                [low 1 4] [low 2 3] [low 3 2] [low 4 1]),
+            lowest!($z, $x $y, 19, $s0),
+            $(task!(3 $task $($of)+),)*
             column!(temporary 0, $x $y: [from nothing]
                 [high 3 4] [high 4 3] [twice] [low 4 4]),
             column!($z 3, $x $y: [from $s3]
                 [high 0 2] [high 1 1] [high 2 0] [twice]
                 [low 0 3] [low 1 2] [low 2 1] [low 3 0]),
-            fold!($z 3),
-            $(task!(3 $task $($of)+),)*
-            column!(temporary 0, $x $y: [from nothing]
-                [high 2 4] [high 3 3] [high 4 2] [twice] [low 3 4] [low 4 3]),
-            column!($z 2, $x $y: [from $s2]
-                [high 0 1] [high 1 0] [twice] [low 0 2] [low 1 1] [low 2 0]),
-            fold!($z 2),
+            fold!($z 3, 19),
             $(task!(2 $task $($of)+),)*
             column!(temporary 0, $x $y: [from nothing]
                 [high 1 4] [high 2 3] [high 3 2] [high 4 1] [twice]
                 [low 2 4] [low 3 3] [low 4 2]),
             column!($z 1, $x $y: [from $s1] [high 0 0] [twice] [low 0 1] [low 1 0]),
-            fold!($z 1),
+            fold!($z 1, 19),
             $(task!(1 $task $($of)+),)*
             column!(temporary 0, $x $y: [from nothing]
-                [high 0 4] [high 1 3] [high 2 2] [high 3 1] [high 4 0] [twice]
-                [low 1 4] [low 2 3] [low 3 2] [low 4 1]),
-            column!($z 0, $x $y: [from $s0] [low 0 0]),
-            fold!($z 0),
+                [high 2 4] [high 3 3] [high 4 2] [twice] [low 3 4] [low 4 3]),
+            column!($z 2, $x $y: [from $s2]
+                [high 0 1] [high 1 0] [twice] [low 0 2] [low 1 1] [low 2 0]),
+            fold!($z 2, 19),
             $(task!(0 $task $($of)+),)*
         )
     };
@@ -290,30 +326,29 @@ macro_rules! square {
         $($task:ident $($of:ident)+),*
     ) => {
         concat!(
-            column!(temporary 0, $x $x: [from nothing] [high 4 4] [twice]),
+            column!(temporary 0, $x $x: [from nothing] [high 4 4]),
             column!($z 4, $x $x: [from $s4]
                 [high 0 3] [high 1 2] [twice] [low 0 4] [low 1 3] [twice] [low 2 2]),
-            fold!($z 4),
+            fold!($z 4, 38),
             $(task!(4 $task $($of)+),)*
-            column!(temporary 0, $x $x: [from nothing] [high 3 4] [twice] [twice] [low 4 4]),
+            column!(temporary 0, $x $x: [from nothing] [high 3 4] [fourfold] [low 4 4]),
             column!($z 3, $x $x: [from $s3]
                 [high 0 2] [twice] [high 1 1] [low 0 3] [low 1 2] [twice]),
-            fold!($z 3),
+            fold!($z 3, 19),
             $(task!(3 $task $($of)+),)*
             column!(temporary 0, $x $x: [from nothing]
-                [high 2 4] [twice] [high 3 3] [low 3 4] [twice]),
+                [high 2 4] [twice] [high 3 3] [low 3 4]),
             column!($z 2, $x $x: [from $s2] [high 0 1] [twice] [low 0 2] [twice] [low 1 1]),
-            fold!($z 2),
+            fold!($z 2, 38),
             $(task!(2 $task $($of)+),)*
             column!(temporary 0, $x $x: [from nothing]
                 [high 1 4] [high 2 3] [twice] [low 2 4] [twice] [low 3 3]),
             column!($z 1, $x $x: [from $s1] [high 0 0] [low 0 1] [twice]),
-            fold!($z 1),
+            fold!($z 1, 19),
             $(task!(1 $task $($of)+),)*
             column!(temporary 0, $x $x: [from nothing]
-                [high 0 4] [high 1 3] [twice] [high 2 2] [low 1 4] [low 2 3] [twice]),
-            column!($z 0, $x $x: [from $s0] [low 0 0]),
-            fold!($z 0),
+                [high 0 4] [high 1 3] [twice] [high 2 2] [low 1 4] [low 2 3]),
+            lowest!($z, $x $x, 38, $s0),
             $(task!(0 $task $($of)+),)*
         )
     };
@@ -325,13 +360,13 @@ use super::Zmm;
 
 /// 19, a full limb, and what the columns of biased products begin with: the bias as often as it
 /// will count, which is once for the lowest limb, and for the others twice, or from number 7 on
-/// four times.
-pub(super) static CONSTANTS: [u64; 10] = {
+/// four times; and twice 19.
+pub(super) static CONSTANTS: [u64; 11] = {
     let [b0, b1, b2, b3, b4] = <Ifma<Zmm> as Field>::BIAS;
-    [19, LIMB, b0, b1 / 2, b2 / 2, b3 / 2, b4 / 2, b2 / 4, b3 / 4, b4 / 4]
+    [19, LIMB, b0, b1 / 2, b2 / 2, b3 / 2, b4 / 2, b2 / 4, b3 / 4, b4 / 4, 38]
 };
 
 pub(super) use {
-    carry_into, column, cut, fold, instruction, limbs, piece, product, register, shift, square,
-    task,
+    carry_into, column, cut, fold, instruction, limbs, lowest, piece, product, register, shift,
+    square, task, times, turn_limb,
 };

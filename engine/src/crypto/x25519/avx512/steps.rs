@@ -11,10 +11,11 @@ use core::arch::asm;
 
 use super::super::comb::{ROWS, Row, TEETH};
 use super::super::edwards::Point;
+use super::super::field::{Factor, Wide};
 use super::Zmm;
 use super::limbs::{
-    CONSTANTS, carry_into, column, cut, fold, instruction, limbs, piece, product, register, shift,
-    square, task,
+    CONSTANTS, carry_into, column, cut, fold, instruction, limbs, lowest, piece, product, register,
+    shift, square, task, times, turn_limb,
 };
 
 /// X, Y and Z in a, b and c lead to twice the point: F in e, G in f, H in a, not carried, and in b
@@ -96,19 +97,35 @@ macro_rules! on_point {
     };
 }
 
+/// Coordinates as they are between two doublings: Z is made last and not carried yet.
+#[derive(Clone, Copy)]
+pub(super) struct Chained {
+    pub(super) x: Factor<Zmm>,
+    pub(super) y: Factor<Zmm>,
+    pub(super) z: Wide<Zmm>,
+}
+
 /// Twice the point.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
-pub(super) fn double(mut point: Point<Zmm>) -> Point<Zmm> {
+pub(super) fn double(mut point: Chained) -> Chained {
     // SAFETY: reads `CONSTANTS` and otherwise touches nothing but registers, with instructions of
     // the target features.
     unsafe {
         on_point!(point, {
-            doubling!(),
-            limbs!("vpsubq" b, a, b),
-            product!(c = e * f; carry b b, carry d a),
-            product!(a = b * e; carry c c),
-            product!(b = f * d; carry a a),
+            limbs!("vpaddq" d, a, b),
+            square!(e = a, biased; carry c c),
+            square!(f = b; carry d d),
+            limbs!("vpaddq" a, e, f),
+            limbs!("vpsubq" e, e, f),
+            square!(f = d; carry e e),
+            limbs!("vpsubq" f, a, f),
+            square!(d = c; carry a a),
+            limbs!("vpaddq" d, d, d),
+            limbs!("vpaddq" d, d, e),
+            product!(b = e * a; carry f f, carry d d),
+            product!(a = f * d; carry b b),
+            product!(c = d * e; carry a a),
         } options(pure, readonly, nostack));
     }
     point
@@ -137,21 +154,17 @@ pub(super) fn column(
             product!(d = b * e; carry f f),
             select!(b, 10 11 12 13 14),
             // Y + X and Y - X, exchanged if the point counts negative.
-            task!(4 turn a d a d), task!(3 turn a d a d), task!(2 turn a d a d),
-            task!(1 turn a d a d), task!(0 turn a d a d),
-            product!(e = f * b; carry a a, carry d d),
+            product!(e = f * b; turn a d a d, carry a a, carry d d),
+            select!(f, 5 6 7 8 9),
             // G and F, exchanged as well.
-            task!(4 turn f b c e), task!(3 turn f b c e), task!(2 turn f b c e),
-            task!(1 turn f b c e), task!(0 turn f b c e),
-            select!(c, 5 6 7 8 9),
-            product!(e = d * c; carry b b),
-            select!(c, 0 1 2 3 4),
-            product!(d = a * c, biased; carry f f),
-            limbs!("vpsubq" a, d, e),
-            limbs!("vpaddq" e, d, e),
-            product!(c = b * f; carry d a, carry e e),
-            product!(a = d * b; carry c c),
-            product!(b = f * e; carry a a),
+            product!(b = d * f; turn e c c e),
+            select!(f, 0 1 2 3 4),
+            product!(d = a * f, biased; carry c c, carry e e),
+            limbs!("vpaddq" f, d, b),
+            limbs!("vpsubq" b, d, b),
+            product!(d = c * e; carry b b, carry f f),
+            product!(a = b * c),
+            product!(b = e * f; carry c d, carry a a),
         }
         rows = in(reg) rows,
         in("k1") first, in("k2") second, in("k3") third, in("k4") negative,
