@@ -148,6 +148,8 @@ impl Builder {
         let (closes, close_asked) = mpsc::channel(1);
         let (deliveries, delivered) = mpsc::channel::<Delivery>(DELIVERIES_MAX);
         let (told, status) = watch::channel(Status::Connected);
+        #[cfg(test)]
+        let schedule = super::Schedule::default();
         let driver = Driver {
             core,
             settings,
@@ -161,10 +163,20 @@ impl Builder {
             deliveries,
             status: told,
             waiting: Waiting::default(),
+            #[cfg(test)]
+            schedule: super::Schedule::clone(&schedule),
         };
         tokio::spawn(driver.run(link));
         let sink = PollSender::new(commands.clone());
-        let sender = Sender { own, commands, closes, sink, status };
+        let sender = Sender {
+            own,
+            commands,
+            closes,
+            sink,
+            status,
+            #[cfg(test)]
+            schedule,
+        };
         Ok(Client { sender, receiver: Receiver(delivered) })
     }
 }
