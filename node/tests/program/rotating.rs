@@ -40,6 +40,10 @@ fn key_path(node: &Node, number: u32) -> PathBuf {
     node.dir.join(format!("keys/sphinx-{number}.key"))
 }
 
+fn journal_path(node: &Node, number: u32) -> PathBuf {
+    node.dir.join(format!("state/replay-{number}.journal"))
+}
+
 /// A sender that knows the keys of one node, and an end that counts what comes out.
 struct Stream<'a> {
     node: &'a Node,
@@ -137,9 +141,8 @@ fn changed_under_load(link: &str, upgrades: bool) {
             upgraded = Instant::now();
         }
         says = !says;
-        let (number, _) = clock();
         // A packet that is on its way while the keys change is one of the old key.
-        stream.pass(number, says);
+        stream.pass(clock().0, says);
         // A busy machine may have taken its time over that.
         let (number, since) = clock();
         if number == first && since > LENGTH - OVERLAP + MARGIN {
@@ -158,11 +161,10 @@ fn changed_under_load(link: &str, upgrades: bool) {
         }
     }
     assert!(early > 0 && late > 0, "both keys were served on both sides: {early}, {late}");
-    let journal = |number: u32| node.dir.join(format!("state/replay-{number}.journal"));
     comes_about("the old key is gone, with all that was known of it", || {
-        !key_path(node, first).exists() && !journal(first).exists()
+        !key_path(node, first).exists() && !journal_path(node, first).exists()
     });
-    assert!(journal(first + 1).exists());
+    assert!(journal_path(node, first + 1).exists());
     comes_about("the next key can be announced", || key_path(node, first + 2).exists());
     let old = stream.passed.remove(&first).unwrap();
     stream.stream.write_all(&old.frame).unwrap();
