@@ -93,7 +93,7 @@ impl Server {
         let mut is_text = false;
         loop {
             if let Some(delivery) = kept.take() {
-                let Delivery { data, sender } = delivery.clone();
+                let Delivery { data, sender, .. } = delivery.clone();
                 let response = Response::Received { message: data, sender };
                 if say(&mut socket, &response, is_text).await.is_err() {
                     *kept = Some(delivery);
@@ -173,7 +173,7 @@ async fn obey(
             biased;
             response = &mut done => return Ok(response),
             delivery = delivery => match delivery {
-                Some(Delivery { data, sender }) => {
+                Some(Delivery { data, sender, .. }) => {
                     say(socket, &Response::Received { message: data, sender }, is_text).await?;
                 }
                 None => ended = true,
