@@ -58,6 +58,8 @@ pub(super) struct Inlet {
     came: Notify,
     /// The window may have changed.
     moved: Notify,
+    /// The exit has answered the connection's question.
+    answer: Notify,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,8 @@ impl Inlet {
             lively: Instant::now(),
             received: 0,
         };
-        Self { state: Mutex::new(state), came: Notify::new(), moved: Notify::new() }
+        let [came, moved, answer] = std::array::from_fn(|_| Notify::new());
+        Self { state: Mutex::new(state), came, moved, answer }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,6 +200,16 @@ impl Inlet {
             }
             moved.await;
         }
+    }
+
+    /// The exit has answered what was asked under the name of the connection.
+    pub(super) fn answer(&self) {
+        self.answer.notify_one();
+    }
+
+    /// Waits until it has.
+    pub(super) async fn answered(&self) {
+        self.answer.notified().await;
     }
 
     /// Bytes that have come.

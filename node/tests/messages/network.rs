@@ -20,7 +20,7 @@ const GATEWAY: usize = 3;
 pub(crate) struct Network {
     pub(crate) dir: TempDir,
     pub(crate) topology: PathBuf,
-    nodes: Vec<Option<Child>>,
+    pub(crate) nodes: Vec<Option<Child>>,
     hosts: [u8; 2],
 }
 

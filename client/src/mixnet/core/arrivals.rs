@@ -77,6 +77,7 @@ impl Core {
                 }
             }
         };
-        self.events.push_back(Event::Received(Delivery { data, sender }));
+        let answers = place.map(|place| place.name);
+        self.events.push_back(Event::Received(Delivery { data, sender, answers }));
     }
 }
