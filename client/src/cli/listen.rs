@@ -65,7 +65,7 @@ async fn listen(arguments: &Arguments, client: &mut Client, stop: &mut Stop) -> 
 }
 
 fn show(delivery: &Delivery, as_json: bool) {
-    let Delivery { data, sender, .. } = delivery;
+    let Delivery { data, sender } = delivery;
     let sender = sender.map(|sender| sender.to_string());
     if !as_json {
         let from = sender.map_or(String::new(), |sender| format!("from {sender}: "));

@@ -58,8 +58,6 @@ pub(super) struct Inlet {
     came: Notify,
     /// The window may have changed.
     moved: Notify,
-    /// The exit has answered the connection's question.
-    answer: Notify,
 }
 
 #[derive(Debug)]
@@ -92,8 +90,7 @@ impl Inlet {
             lively: Instant::now(),
             received: 0,
         };
-        let [came, moved, answer] = std::array::from_fn(|_| Notify::new());
-        Self { state: Mutex::new(state), came, moved, answer }
+        Self { state: Mutex::new(state), came: Notify::new(), moved: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -200,16 +197,6 @@ impl Inlet {
             }
             moved.await;
         }
-    }
-
-    /// The exit has answered what was asked under the name of the connection.
-    pub(super) fn answer(&self) {
-        self.answer.notify_one();
-    }
-
-    /// Waits until it has.
-    pub(super) async fn answered(&self) {
-        self.answer.notified().await;
     }
 
     /// Bytes that have come.

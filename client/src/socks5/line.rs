@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use phix_engine::wire::geometry::PacketSize;
 use phix_proto::message::{Recipient, SenderTag, SurbFormat, packets_needed};
-use phix_proto::requester::{Body, Connect, Control, DATA_HEAD, Data, Request, Target};
+use phix_proto::requester::{Body, Connect, DATA_HEAD, Data, Request, Target};
 
 use super::inlet::{Failure, Inlet};
 use super::tunnel::Tunnel;
@@ -72,12 +72,6 @@ impl Line {
         self.closed.fetch_or(closed, Ordering::Relaxed);
         let data = Data { connection: self.connection, sequence, closed, bytes };
         self.submit(Body::Send(data)).await
-    }
-
-    /// Asks the exit, under the name of the connection, whether it is there; see [`super::flow`].
-    pub(super) async fn ask(&self) -> Result<(), Disconnected> {
-        // That it has arrived says less than the answer will.
-        self.submit(Body::Control(Control::Health)).await.map(drop)
     }
 
     async fn submit(&self, body: Body<'_>) -> Result<Sent, Disconnected> {

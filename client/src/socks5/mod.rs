@@ -4,7 +4,6 @@
 //! exit. The parts: [`wire`] is the format, [`handshake`] what is said before a connection is
 //! relayed, without I/O, [`login`] who may say it, and [`verdict`] what an exit's reasons mean.
 
-mod flow;
 pub mod handshake;
 mod inlet;
 mod line;

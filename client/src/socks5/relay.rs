@@ -11,10 +11,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::sleep;
 
-use super::flow::Flow;
 use super::inlet::{Failure, Next};
 use super::line::{CHUNK, Line};
-use crate::mixnet::Disconnected;
 
 /// How often an application that sends nothing is known to be there by an empty message: exits end
 /// a connection of which they hear nothing for five minutes.
@@ -56,8 +54,8 @@ pub(super) async fn relay(
     }
 }
 
-/// From the application to the exit. What is not acknowledged yet has a bound, and so has what the
-/// server has not taken; beyond them the application is not read, so that it waits.
+/// From the application to the exit. What is not acknowledged yet has a bound; beyond it the
+/// application is not read, so that it waits.
 async fn up(
     mut from: ReadHalf<'_>,
     line: &Line,
@@ -66,21 +64,13 @@ async fn up(
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; CHUNK];
     let mut underway = FuturesUnordered::new();
-    let mut flow = Flow::default();
+    let mut unacknowledged = 0;
     let (mut early, mut closed) = (early, false);
     while !closed || !underway.is_empty() {
-        let bounded = line.tunnel().tells();
-        if bounded && !closed && flow.ask() {
-            line.ask().await.map_err(|Disconnected| Broken::Exit(Failure::Silence))?;
-        }
-        let room = !closed && flow.has_room(line.tunnel().unacknowledged_max(), bounded);
+        let room = !closed && unacknowledged < line.tunnel().unacknowledged_max();
         let len = tokio::select! {
             Some(arrived) = underway.next(), if !underway.is_empty() => {
-                flow.arrived(arrived?);
-                continue;
-            }
-            () = line.inlet().answered() => {
-                flow.answered();
+                unacknowledged -= arrived?;
                 continue;
             }
             read = read(&mut from, &mut early, &mut buffer), if room => {
@@ -93,7 +83,7 @@ async fn up(
         let message = line.send(&buffer[..len], closed).await;
         let message = message.map_err(|_| Broken::Exit(Failure::Silence))?;
         sent.fetch_add(len as u64, Ordering::Relaxed);
-        flow.sent(len);
+        unacknowledged += len;
         underway.push(async move {
             let arrived = message.arrived().await;
             arrived.map(|()| len).map_err(|_| Broken::Exit(Failure::Silence))

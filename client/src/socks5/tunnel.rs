@@ -15,30 +15,19 @@ use super::line::Line;
 use super::stats::Stats;
 use super::window;
 use crate::mixnet::core::os_rng;
-use crate::mixnet::{Delivery, Disconnected, Outgoing, Receiver, SendError, Sender};
+use crate::mixnet::{Disconnected, Outgoing, Receiver, SendError, Sender};
 
-/// An exit of which nothing was heard for so long is not there any more; after a quarter of that
-/// it is asked.
-const SILENCE: Duration = Duration::from_secs(75);
+/// An exit of which nothing was heard for so long is asked whether it is there.
+const QUIET: Duration = Duration::from_secs(20);
 
-/// How often in that time it is looked at.
-const LOOKS: u32 = 15;
+/// An exit of which nothing was heard for so long is not.
+const DEAD: Duration = Duration::from_secs(75);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Reply SURBs for answers about the exit itself.
 const OWN_SURBS: u32 = 3;
-
-/// The name of a connection: its number, which the exit knows anyway, and something random.
-fn name_of(connection: u64, rng: &mut impl rand::CryptoRng) -> SenderTag {
-    let mut name = SenderTag::random(rng).to_bytes();
-    name[..8].copy_from_slice(&connection.to_be_bytes());
-    SenderTag::from_bytes(name)
-}
-
-/// The connection that goes by this name.
-fn connection_of(name: &SenderTag) -> u64 {
-    let [connection @ .., _, _, _, _, _, _, _, _] = name.to_bytes();
-    u64::from_be_bytes(connection)
-}
 
 /// The way to one exit.
 #[derive(Debug)]
@@ -52,7 +41,6 @@ pub struct Tunnel {
     /// Whether the exit says so when it has connected: by an empty message, as those of Phix do.
     /// Stock exits say nothing then; they are told by what they answer about themselves.
     tells: AtomicBool,
-    silence: Duration,
     stats: Arc<Stats>,
 }
 
@@ -66,16 +54,8 @@ impl Tunnel {
             inlets: Mutex::default(),
             heard: watch::Sender::new(None),
             tells: AtomicBool::new(true),
-            silence: SILENCE,
             stats,
         }
-    }
-
-    /// Gives the exit up when nothing was heard of it for so long, instead of 75 s.
-    #[must_use]
-    pub const fn with_silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
-        self
     }
 
     /// The exit.
@@ -118,7 +98,7 @@ impl Tunnel {
                 break connection;
             }
         };
-        Line::new(self.clone(), connection, name_of(connection, &mut rng), inlet)
+        Line::new(self.clone(), connection, SenderTag::random(&mut rng), inlet)
     }
 
     /// Nothing that comes for this connection matters any more.
@@ -160,7 +140,7 @@ impl Tunnel {
     pub async fn run(&self, receiver: &mut Receiver) {
         let hand_out = async {
             while let Some(delivery) = receiver.receive().await {
-                self.take_in(&delivery);
+                self.take_in(&delivery.data);
             }
         };
         tokio::select! {
@@ -170,8 +150,8 @@ impl Tunnel {
         self.fail_all(&Failure::Silence);
     }
 
-    fn take_in(&self, delivery: &Delivery) {
-        let Ok(response) = Response::parse(&delivery.data) else {
+    fn take_in(&self, bytes: &[u8]) {
+        let Ok(response) = Response::parse(bytes) else {
             return self.stats.count("answers that make no sense");
         };
         self.heard.send_replace(Some(Instant::now()));
@@ -192,12 +172,6 @@ impl Tunnel {
             Content::Control(ControlAnswer::Binary(_)) => {
                 self.tells.store(false, Ordering::Relaxed);
             }
-            Content::Control(ControlAnswer::Health) => {
-                let asked = delivery.answers.and_then(|name| self.inlet(connection_of(&name)));
-                if let Some(inlet) = asked {
-                    inlet.answer();
-                }
-            }
             Content::Control(_) | Content::Query(_) => {}
         }
     }
@@ -208,8 +182,7 @@ impl Tunnel {
 
     /// Asks an exit that says nothing whether it is there, and ends its connections if it is not.
     async fn watch(&self) {
-        let (quiet_after, look_every) = (self.silence / 4, self.silence / LOOKS);
-        let mut look = interval(look_every);
+        let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut since = Instant::now();
         let mut asked = None;
@@ -222,16 +195,15 @@ impl Tunnel {
             }
             let heard = self.heard.borrow().map_or(since, |heard| heard.max(since));
             let quiet = now.saturating_duration_since(heard);
-            if quiet < quiet_after {
+            if quiet < QUIET {
                 asked = None;
-            } else if quiet >= self.silence {
+            } else if quiet >= DEAD {
                 self.stats.count("times that the exit was silent");
                 self.fail_all(&Failure::Silence);
-            } else if asked.is_none_or(|asked| now - asked >= quiet_after) {
+            } else if asked.is_none_or(|asked| now - asked >= QUIET) {
                 asked = Some(now);
                 // A queue without room must not keep this from seeing that time has passed.
-                if let Ok(Err(Disconnected)) = timeout(look_every, self.ask(Control::Health)).await
-                {
+                if let Ok(Err(Disconnected)) = timeout(LOOK, self.ask(Control::Health)).await {
                     return;
                 }
             }

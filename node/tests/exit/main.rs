@@ -4,18 +4,14 @@
 
 mod app;
 mod connections;
-mod faults;
-mod files;
 mod hostile;
 mod namespace;
 #[path = "../messages/network.rs"]
 mod network;
 mod process;
-mod proxy;
 mod router;
 mod scene;
 mod socks5;
-mod web;
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! A network with an exit, and servers on loopback.
 
 use std::net::SocketAddr;
-use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,11 +98,6 @@ pub(crate) fn settings(network: &Network) -> Settings {
     }
 }
 
-/// As fast as a client goes: much of a test's work is not to wait for the stream.
-pub(crate) fn hurried(scene: &Scene) -> Settings {
-    Settings { main_stream: Length::micros(500), ..scene.settings() }
-}
-
 /// Serves every connection to a new port by `serve`; gives the target.
 pub(crate) async fn server<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Target
 where
@@ -134,13 +128,6 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
         }
     })
     .await;
-}
-
-/// What each process of a network has open, this one first.
-pub(crate) fn open_files(network: &Network) -> Vec<usize> {
-    let nodes = network.nodes.iter().flatten().map(Child::id);
-    let all = [std::process::id()].into_iter().chain(nodes);
-    all.map(|process| std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()).collect()
 }
 
 /// Sockets that this process has open.

@@ -54,7 +54,7 @@ async fn a_hundred_messages_of_one_byte_to_a_megabyte_arrive_once_each() {
     }
     let mut received = Vec::new();
     while received.len() < lengths.len() {
-        let Delivery { data, sender, .. } = within(async {
+        let Delivery { data, sender } = within(async {
             tokio::select! {
                 delivery = alice.receive() => delivery,
                 delivery = bob.receive() => delivery,

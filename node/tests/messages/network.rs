@@ -20,7 +20,7 @@ const GATEWAY: usize = 3;
 pub(crate) struct Network {
     pub(crate) dir: TempDir,
     pub(crate) topology: PathBuf,
-    pub(crate) nodes: Vec<Option<Child>>,
+    nodes: Vec<Option<Child>>,
     hosts: [u8; 2],
 }
 

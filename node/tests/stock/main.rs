@@ -1,13 +1,8 @@
 //! Programs of the stock SDK 1.21.6 in a network of ours, with each other and with our clients.
 //! They take minutes to build: `cargo xtask interop` does it and runs these tests.
 
-mod exit;
 mod network;
-#[path = "../exit/proxy.rs"]
-mod proxy;
 mod sdk;
-#[path = "../exit/web.rs"]
-mod web;
 
 use std::time::Duration;
 

@@ -28,8 +28,7 @@ pub(crate) struct Message {
 impl Sdk {
     /// A client of the network that the directory at `url` describes. One with `--storage` and a
     /// place is the same when it comes back; one with `--through` and a gateway's identity has a
-    /// topology provider of its own, of a network with that one gateway; one with `--socks5` and
-    /// `--exit` is a SOCKS5 server.
+    /// topology provider of its own, of a network with that one gateway.
     pub(crate) async fn start(url: &str, how: &[&str]) -> Self {
         let program =
             std::env::var_os("PHIX_STOCK").expect("`cargo xtask interop` sets PHIX_STOCK");

@@ -158,7 +158,7 @@ async fn hand_over(
     kept: &mut Option<Delivery>,
     is_text: bool,
 ) -> Result<(), tungstenite::Error> {
-    if let Some(Delivery { data, sender, .. }) = kept {
+    if let Some(Delivery { data, sender }) = kept {
         let response = Response::Received { message: data.clone(), sender: *sender };
         say(socket, &response, is_text).await?;
         *kept = None;

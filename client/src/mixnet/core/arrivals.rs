@@ -77,7 +77,6 @@ impl Core {
                 }
             }
         };
-        let answers = place.map(|place| place.name);
-        self.events.push_back(Event::Received(Delivery { data, sender, answers }));
+        self.events.push_back(Event::Received(Delivery { data, sender }));
     }
 }

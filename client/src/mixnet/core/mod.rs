@@ -128,8 +128,6 @@ pub struct Delivery {
     pub data: Vec<u8>,
     /// By what name to answer its sender, if it brought reply SURBs.
     pub sender: Option<SenderTag>,
-    /// The name that it answers, if it came by a SURB of one that is kept supplied.
-    pub answers: Option<SenderTag>,
 }
 
 /// What has happened.

@@ -3,41 +3,33 @@
 //!
 //! ```text
 //! phix-stock DIRECTORY-URL [--storage DIR | --through GATEWAY]
-//! phix-stock DIRECTORY-URL --socks5 ADDRESS --exit RECIPIENT [--form FORM]
-//!            [--hop-delay MS] [--main-stream MS]
 //!
 //! in:   send RECIPIENT SURBS HEX        out:  address RECIPIENT
 //!       reply TAG HEX                         message TAG-OR-MINUS HEX
 //! ```
 //!
 //! It ends when its input does. With a gateway it has a topology provider of its own, of a network
-//! with that one gateway. With `--socks5` it is a SOCKS5 server for applications instead, and says
-//! nothing but its address; the forms are `addressed`, `unversioned` and `current`.
+//! with that one gateway.
 
-mod arguments;
 mod provider;
-mod socks5;
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use nym_sdk::mixnet::{
     AnonymousSenderTag, IncludedSurbs, MixnetClient, MixnetClientBuilder, MixnetClientSender,
     MixnetMessageSender, Recipient, StoragePaths,
 };
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use nym_sdk::{NymNetworkDetails, ValidatorDetails};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use arguments::Arguments;
 use provider::Provider;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let arguments = Arguments::given()?;
-    if arguments.listen.is_some() {
-        return serve(&arguments).await;
-    }
-    let mut client = connect(&arguments).await?;
+    let mut client = connect(&Arguments::given()?).await?;
     println!("address {}", client.nym_address());
     // A task of its own: the SDK takes a message when it has room, and one that is given up
     // halfway, because another has come, is lost.
@@ -61,31 +53,58 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Serves applications until the input ends.
-async fn serve(arguments: &Arguments) -> Result<(), Failure> {
-    let client = socks5::connect(arguments).await?;
-    println!("address {}", client.nym_address());
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
-    client.disconnect().await;
-    Ok(())
+/// What the command line says.
+struct Arguments {
+    directory: String,
+    storage: Option<PathBuf>,
+    through: Option<String>,
+}
+
+impl Arguments {
+    fn given() -> Result<Self, Failure> {
+        let mut given = std::env::args().skip(1);
+        let directory = given.next().ok_or("the URL of a directory is missing")?;
+        let mut arguments = Self { directory, storage: None, through: None };
+        while let Some(flag) = given.next() {
+            let value = given.next().ok_or_else(|| format!("{flag} has no value"))?;
+            match flag.as_str() {
+                "--storage" => arguments.storage = Some(value.into()),
+                "--through" => arguments.through = Some(value),
+                _ => return Err(format!("{flag} is no argument").into()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// The network that the directory describes. Credentials are off, as they are in the SDK
+    /// unless a program asks for them.
+    fn network(&self) -> NymNetworkDetails {
+        let endpoint = ValidatorDetails::new("http://127.0.0.1:1", Some(&self.directory), None);
+        NymNetworkDetails::new_empty()
+            .with_network_name("phix".into())
+            .with_validator_endpoint(endpoint)
+    }
 }
 
 async fn connect(arguments: &Arguments) -> Result<MixnetClient, Failure> {
     let network = arguments.network();
-    let settings = arguments.settings();
-    let client = if let Some(dir) = &arguments.storage {
-        let paths = StoragePaths::new_from_dir(dir)?;
-        let builder = MixnetClientBuilder::new_with_default_storage(paths).await?;
-        let builder = builder.network_details(network).debug_config(settings);
-        builder.build()?.connect_to_mixnet().await?
-    } else {
-        let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
-        let mut builder = builder.debug_config(settings);
-        if let Some(gateway) = &arguments.through {
-            let provider = Provider::new(&arguments.directory, gateway.clone())?;
-            builder = builder.custom_topology_provider(Box::new(provider));
+    let client = match (&arguments.storage, &arguments.through) {
+        (None, None) => {
+            let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
+            builder.build()?.connect_to_mixnet().await?
         }
-        builder.build()?.connect_to_mixnet().await?
+        (None, Some(gateway)) => {
+            let provider = Provider::new(&arguments.directory, gateway.clone())?;
+            let builder = MixnetClientBuilder::new_ephemeral().network_details(network);
+            let builder = builder.custom_topology_provider(Box::new(provider));
+            builder.build()?.connect_to_mixnet().await?
+        }
+        (Some(dir), None) => {
+            let paths = StoragePaths::new_from_dir(dir)?;
+            let builder = MixnetClientBuilder::new_with_default_storage(paths).await?;
+            builder.network_details(network).build()?.connect_to_mixnet().await?
+        }
+        (Some(_), Some(_)) => return Err("give --storage or --through".into()),
     };
     Ok(client)
 }

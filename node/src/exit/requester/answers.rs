@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phix_client::mixnet::{Outgoing, Recipient, Sender, SenderTag, Sent};
 use phix_engine::wire::geometry::PacketSize;
 use phix_proto::message::packets_needed;
-use phix_proto::requester::{Content, ControlAnswer, Data, Form, Response};
+use phix_proto::requester::{Content, Data, Form, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -36,24 +36,6 @@ impl Way {
 
 /// Room for a piece in both windows: that of the connection and that of all.
 pub(super) struct Room([OwnedSemaphorePermit; 2]);
-
-/// Says that what a client has sent over a connection was taken.
-#[derive(Debug)]
-pub(super) struct Taken {
-    sender: Sender,
-    way: Way,
-    lane: u64,
-}
-
-impl Taken {
-    /// Answers the question whether the exit is there, which had waited for that.
-    pub(super) async fn say(&self) -> Result<(), Ending> {
-        let answer = Response::new(Form::Current, Content::Control(ControlAnswer::Health));
-        let message = answer.encode().expect("the current form has control messages");
-        let sent = self.sender.submit(self.way.outgoing(message), Some(self.lane)).await;
-        sent.map(drop).map_err(|_| Ending::Unanswerable)
-    }
-}
 
 /// What is said over one connection.
 #[derive(Debug)]
@@ -88,11 +70,6 @@ impl Answers {
         let own = Arc::new(Semaphore::new(WINDOW));
         let (sequence, closed) = (0, false);
         Self { sender, way, form, connection, lane, sequence, closed, own, all, inbound }
-    }
-
-    /// Who says that what came over the connection was taken.
-    pub(super) fn taken(&self) -> Taken {
-        Taken { sender: self.sender.clone(), way: self.way, lane: self.lane }
     }
 
     /// Waits until a piece of data may be under way.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::answers::{Answers, Taken};
+use super::answers::Answers;
 use super::counts::{Counts, Ending};
 use super::gate::{Closed, Gate};
 use super::inbound::{Inbound, Next};
@@ -45,8 +45,7 @@ impl Job {
         };
         self.answers.alive().await?;
         let (reader, writer) = stream.into_split();
-        let taken = self.answers.taken();
-        let up = upload(&self.inbound, writer, &taken, &self.counts);
+        let up = upload(&self.inbound, writer, &self.counts);
         let down = download(reader, &mut self.answers, &self.counts);
         tokio::pin!(up, down);
         let (mut up_ended, mut down_ended) = (false, false);
@@ -120,7 +119,6 @@ async fn at(limit: Option<Instant>) {
 async fn upload(
     inbound: &Inbound,
     mut writer: OwnedWriteHalf,
-    taken: &Taken,
     counts: &Counts,
 ) -> Result<(), Ending> {
     loop {
@@ -136,10 +134,6 @@ async fn upload(
                     let count = written.map_err(|_| Ending::Reset)?;
                     rest = &rest[count..];
                     counts.uploaded.add(count as u64);
-                    if inbound.take(count) {
-                        counts.answered.add(1);
-                        taken.say().await?;
-                    }
                 }
             }
             Next::End => {

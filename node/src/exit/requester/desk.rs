@@ -45,8 +45,7 @@ pub(super) struct Desk {
     window: Arc<Semaphore>,
     aside: mpsc::Sender<Outgoing>,
     connections: HashMap<Name, Connection>,
-    /// The numbers of a client's connections, where clients can be told apart.
-    of_clients: HashMap<SenderTag, Vec<u64>>,
+    of_clients: HashMap<SenderTag, usize>,
     early: Early,
     gone: Gone,
     tasks: JoinSet<Name>,
@@ -133,10 +132,10 @@ impl Desk {
             return self.counts.note_drop(Dropped::Repeated);
         }
         self.counts.asked.add(1);
-        let of_client = name.sender.and_then(|tag| self.of_clients.get(&tag)).map_or(0, Vec::len);
+        let of_client = name.sender.and_then(|tag| self.of_clients.get(&tag).copied());
         let crowded = if self.connections.len() >= CONNECTIONS {
             Some(Ending::Crowded)
-        } else if of_client >= CONNECTIONS_OF_CLIENT {
+        } else if of_client.unwrap_or(0) >= CONNECTIONS_OF_CLIENT {
             Some(Ending::CrowdedClient)
         } else {
             None
@@ -169,7 +168,7 @@ impl Desk {
         });
         self.connections.insert(name, Connection { inbound, task });
         if let Some(tag) = name.sender {
-            self.of_clients.entry(tag).or_default().push(name.number);
+            *self.of_clients.entry(tag).or_default() += 1;
         }
         self.counts.connections.set(self.connections.len() as u64);
     }
@@ -214,9 +213,6 @@ impl Desk {
 
     fn control(&self, way: Option<Way>, form: Form, control: Control) {
         let Some(way) = way else { return self.counts.note_drop(Dropped::NoWay) };
-        if control == Control::Health && self.waits(way) {
-            return;
-        }
         self.counts.answered.add(1);
         let answer = match control {
             Control::Health => ControlAnswer::Health,
@@ -226,16 +222,6 @@ impl Desk {
             }
         };
         self.say(way, form, Content::Control(answer));
-    }
-
-    /// Whether the question whether the exit is there waits for a server. A client whose name has
-    /// one connection learns by the answer that what it had sent was taken: nothing else tells it,
-    /// and without that it would send until too much is held here.
-    fn waits(&self, way: Way) -> bool {
-        let Way::Surbs(sender) = way else { return false };
-        let Some([number]) = self.of_clients.get(&sender).map(Vec::as_slice) else { return false };
-        let name = Name { sender: Some(sender), number: *number };
-        self.connections.get(&name).is_some_and(|connection| connection.inbound.ask())
     }
 
     /// Says something that belongs to no connection, if there is room for it.
@@ -260,10 +246,10 @@ impl Desk {
         self.connections.remove(&name);
         self.gone.note(name);
         if let Some(tag) = name.sender
-            && let Some(numbers) = self.of_clients.get_mut(&tag)
+            && let Some(count) = self.of_clients.get_mut(&tag)
         {
-            numbers.retain(|number| *number != name.number);
-            if numbers.is_empty() {
+            *count -= 1;
+            if *count == 0 {
                 self.of_clients.remove(&tag);
             }
         }

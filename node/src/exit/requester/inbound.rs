@@ -58,11 +58,6 @@ struct State {
     broken: Option<Ending>,
     /// Whether the wish to connect has come; less is held before it.
     wanted: bool,
-    /// Bytes that have come, and that the server took.
-    came: u64,
-    taken: u64,
-    /// A question is answered when so many were taken.
-    asked: Option<u64>,
 }
 
 impl Inbound {
@@ -72,9 +67,6 @@ impl Inbound {
             heard: Instant::now(),
             broken: None,
             wanted: false,
-            came: 0,
-            taken: 0,
-            asked: None,
         };
         Self { state: Mutex::new(state), news: Notify::new(), budget: Arc::clone(budget) }
     }
@@ -101,10 +93,7 @@ impl Inbound {
             state.ordered.insert(data.sequence, data.bytes.to_vec(), data.closed)
         };
         let broken = match result {
-            Ok(()) if self.budget.take(state.ordered.weight() - before) => {
-                state.came += data.bytes.len() as u64;
-                None
-            }
+            Ok(()) if self.budget.take(state.ordered.weight() - before) => None,
             // The budget was not charged for this message, and is not to get it back.
             Ok(()) => {
                 self.budget.give(before);
@@ -119,25 +108,6 @@ impl Inbound {
         drop(state);
         self.news.notify_one();
         true
-    }
-
-    /// Keeps a question until the server has taken what has come so far; whether that is needed.
-    /// One is kept; who asks again meanwhile asks for nothing.
-    pub(super) fn ask(&self) -> bool {
-        let mut state = self.state();
-        let waits = state.broken.is_none() && state.asked.is_none() && state.taken < state.came;
-        if waits {
-            state.asked = Some(state.came);
-        }
-        waits
-    }
-
-    /// The server took so many bytes; whether that answers the question.
-    pub(super) fn take(&self, bytes: usize) -> bool {
-        let mut state = self.state();
-        state.taken += bytes as u64;
-        let taken = state.taken;
-        state.asked.take_if(|asked| *asked <= taken).is_some()
     }
 
     /// Ends the connection for a reason that its task does not see.
@@ -235,19 +205,6 @@ mod tests {
         assert_eq!(inbound.next().await, Err(Ending::Overrun));
         drop(inbound);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn a_question_waits_until_the_server_took_what_had_come() {
-        let inbound = Inbound::new(&Budget::new(1 << 20));
-        inbound.want();
-        assert!(!inbound.ask(), "nothing waits");
-        inbound.insert(&data(0, b"abc", false));
-        assert!(inbound.ask() && !inbound.ask());
-        inbound.insert(&data(1, b"de", false));
-        assert!(!inbound.take(2) && inbound.take(1) && !inbound.take(1));
-        assert!(inbound.ask() && inbound.take(1));
-        assert!(!inbound.ask());
     }
 
     #[tokio::test]
