@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::place::{Place, runtime};
 use super::{Ended, Refusal, note, say};
-use crate::mixnet::{Recipient, RecipientError};
+use crate::mixnet::{GivenUp, Recipient, RecipientError};
 
 /// A message to send.
 pub(super) struct Letter<'a> {
@@ -24,10 +24,11 @@ pub(super) fn send(letter: Letter<'_>) -> Result<Ended, Refusal> {
     runtime()?.block_on(async {
         let place = Place { dir: letter.dir.to_owned() };
         let client = place.connect().await?;
-        let sender = client.sender();
+        let sender = client.sender().clone();
         let len = letter.data.len();
         let sent = sender.send_anonymously(recipient, letter.data, letter.reply_surbs).await?;
         let arrived = tokio::time::timeout(letter.patience, sent.arrived()).await;
+        let because = GivenUp::because(&sender.status());
         // Whether it arrived is known by now.
         let _ = client.disconnect().await;
         match arrived {
@@ -36,6 +37,7 @@ pub(super) fn send(letter: Letter<'_>) -> Result<Ended, Refusal> {
                 return Ok(Ended::Done);
             }
             Ok(Err(error)) => note(error),
+            Err(_) if because != GivenUp::Unacknowledged => note(because),
             Err(_) => note(format_args!(
                 "the message was not acknowledged within {} s; see that the recipient's gateway is \
                  in the network, or raise --timeout",

@@ -69,6 +69,9 @@ pub(super) async fn watch(sender: &mut Sender) {
                 "the gateway takes no more packets: this client's bandwidth is used up, and the \
                  gateway gives none for nothing",
             ),
+            Status::Refused(why) => {
+                note(format_args!("the gateway refused packets and said: {why}"));
+            }
             Status::Ended(why) => {
                 if let Some(why) = why {
                     note(why);

@@ -21,9 +21,10 @@ pub struct News {
     pub role: Role,
     /// Nodes in the list.
     pub nodes: usize,
-    /// The Noise keys of the other nodes.
+    /// The Noise keys of all nodes.
     pub noise: NoisePeers,
-    /// The other nodes, and where probes come back to.
+    /// All nodes, and where probes come back to. This node is among them: what it has mixed in the
+    /// last layer may be for a client of its own.
     pub next_hops: NextHops,
 }
 
@@ -32,14 +33,13 @@ impl News {
     pub fn of(list: &Nodes<SemiSkimmed>, own: PublicKey, probes: Option<SocketAddr>) -> Self {
         let all = &list.nodes.data;
         let me = all.iter().find(|node| node.basic.ed25519_identity_pubkey == own);
-        let others = || all.iter().filter(|node| node.basic.ed25519_identity_pubkey != own);
-        let keys = others().flat_map(|node| {
+        let keys = all.iter().flat_map(|node| {
             let key = node.x25519_noise_versioned_key;
             let key = key.filter(|key| key.supported_version == NOISE_VERSION);
             let addresses = node.basic.ip_addresses.iter();
             addresses.filter_map(move |address| Some((*address, key?.x25519_pubkey.0)))
         });
-        let hops = others().flat_map(|node| {
+        let hops = all.iter().flat_map(|node| {
             let port = node.basic.mix_port;
             node.basic.ip_addresses.iter().map(move |ip| SocketAddr::new(*ip, port))
         });
@@ -104,10 +104,10 @@ mod tests {
         let news = News::of(&list, PublicKey([2; 32]), Some(probes));
         assert_eq!((news.node, news.role), (Some(2), Role::Mixnode { layer: 2 }));
         assert_eq!((news.epoch, news.nodes), (9, 3));
-        // Node 3 speaks another Noise, and this node does not speak with itself.
-        assert_eq!(news.noise.len(), 1);
+        // Node 3 speaks another Noise.
+        assert_eq!(news.noise.len(), 2);
         assert_eq!(news.noise.key([192, 0, 2, 1].into()), Some(&[101; 32]));
-        let hops = ["192.0.2.1:1789", "192.0.2.3:1789", "192.0.2.99:7"];
+        let hops = ["192.0.2.1:1789", "192.0.2.2:1789", "192.0.2.3:1789", "192.0.2.99:7"];
         assert_eq!(news.next_hops, NextHops::only(hops.map(|hop| hop.parse().unwrap())));
         let stranger = News::of(&list, PublicKey([9; 32]), None);
         assert_eq!((stranger.node, stranger.role), (None, Role::Inactive));

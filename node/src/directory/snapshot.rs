@@ -8,9 +8,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use phix_proto::directory::described::Described;
 use phix_proto::directory::epoch::RewardedSet;
-use phix_proto::directory::nodes::{
-    Existence, Metadata, Page, Pagination, Role, SemiSkimmed, SemiSkimmedV3,
-};
+use phix_proto::directory::nodes::{Existence, Metadata, Role, SemiSkimmed, SemiSkimmedV3};
 use phix_proto::directory::{NodeId, bincode, paths};
 
 use super::book::Book;
@@ -51,18 +49,28 @@ impl Answer {
 #[derive(Debug)]
 struct List {
     all: Listing,
+    /// Items on a page where nobody asks for another number.
+    size: usize,
     first: [Answer; 2],
 }
 
 impl List {
-    fn new<'a, T: serde::Serialize + 'a>(
-        metadata: &Metadata,
-        items: impl Iterator<Item = &'a T>,
-    ) -> Self {
-        let all = Listing::new(metadata, items);
-        let first = [Format::Json, Format::Bincode]
-            .map(|format| Answer::new(all.page(0, PAGE_MAX, format), media_type(format)));
-        Self { all, first }
+    fn new(all: Listing, size: usize) -> Self {
+        let first = [Format::Json, Format::Bincode].map(|format| Self::cut(&all, 0, size, format));
+        Self { all, size, first }
+    }
+
+    fn page(&self, page: u32, size: Option<usize>, format: Format) -> Answer {
+        let size = size.map_or(self.size, |size| size.min(PAGE_MAX));
+        match (page, size == self.size, format) {
+            (0, true, Format::Json) => self.first[0].clone(),
+            (0, true, Format::Bincode) => self.first[1].clone(),
+            _ => Self::cut(&self.all, page, size, format),
+        }
+    }
+
+    fn cut(all: &Listing, page: u32, size: usize, format: Format) -> Answer {
+        Answer::new(all.page(page, size, format), media_type(all.form(format)))
     }
 }
 
@@ -108,8 +116,6 @@ impl Snapshot {
             ((paths::KEY_ROTATION_INFO, Format::Json), Answer::json(&info)),
             ((paths::REWARDED_SET, Format::Json), Answer::json(set)),
             ((paths::REWARDED_SET, Format::Bincode), Answer::bincode(set)),
-            ((paths::REGISTER, Format::Json), descriptions(book)),
-            ((paths::DESCRIBED, Format::Json), described(book, rotation_id, now)),
             (("/", Format::Json), page),
         ]);
         let by_address = nodes
@@ -119,7 +125,9 @@ impl Snapshot {
                 addresses.map(|address| (address.to_canonical(), node.basic.node_id))
             })
             .collect();
-        let lists = lists(&metadata, &nodes);
+        let mut lists = lists(&metadata, &nodes);
+        lists.insert(paths::REGISTER, descriptions(book));
+        lists.insert(paths::DESCRIBED, described(book, rotation_id, now));
         Self { epoch, roles, fixed, lists, by_address }
     }
 
@@ -147,12 +155,7 @@ impl Snapshot {
         size: Option<usize>,
         format: Format,
     ) -> Option<Answer> {
-        let list = self.lists.get(path)?;
-        let size = size.unwrap_or(PAGE_MAX);
-        if page == 0 && size >= PAGE_MAX {
-            return list.first.get(usize::from(format == Format::Bincode)).cloned();
-        }
-        Some(Answer::new(list.all.page(page, size, format), media_type(format)))
+        Some(self.lists.get(path)?.page(page, size, format))
     }
 
     /// Which nodes have these addresses.
@@ -177,8 +180,9 @@ fn lists(metadata: &Metadata, nodes: &[(SemiSkimmed, String)]) -> HashMap<&'stat
         .collect();
     let skimmed = |wanted: fn(&SemiSkimmed) -> bool| {
         let chosen = nodes.iter().map(|(node, _)| node).filter(move |node| wanted(node));
-        List::new(metadata, chosen.map(|node| &node.basic))
+        List::new(Listing::new(metadata, chosen.map(|node| &node.basic)), PAGE_MAX)
     };
+    let semi_skimmed = Listing::new(metadata, nodes.iter().map(|(node, _)| node));
     HashMap::from([
         (paths::SKIMMED, skimmed(|_| true)),
         (
@@ -195,35 +199,32 @@ fn lists(metadata: &Metadata, nodes: &[(SemiSkimmed, String)]) -> HashMap<&'stat
             }),
         ),
         (paths::SKIMMED_EXIT_GATEWAYS, skimmed(|node| node.basic.supported_roles.exit())),
-        (paths::SEMI_SKIMMED, List::new(metadata, nodes.iter().map(|(node, _)| node))),
-        (paths::SEMI_SKIMMED_V3, List::new(metadata, third.iter())),
+        (paths::SEMI_SKIMMED, List::new(semi_skimmed, PAGE_MAX)),
+        (paths::SEMI_SKIMMED_V3, List::new(Listing::new(metadata, third.iter()), PAGE_MAX)),
     ])
 }
 
-/// What all nodes said of themselves, as nym-api passes it on: on one page.
-fn described(book: &Book, rotation: u32, now: Duration) -> Answer {
+/// What all nodes said of themselves, as nym-api passes it on.
+fn described(book: &Book, rotation: u32, now: Duration) -> List {
     let proven = book.nodes().iter().filter(|(_, known)| known.window.proven());
     let at = instant(now);
-    let data: Vec<_> = proven
-        .filter_map(|(id, known)| Described::new(*id, known.description(), rotation, at))
-        .collect();
-    let size = data.len() as u64;
-    Answer::json(&Page { pagination: Pagination { total: size, page: 0, size }, data })
+    let data =
+        proven.filter_map(|(id, known)| Described::new(*id, known.description(), rotation, at));
+    List::new(Listing::plain("data", data), PAGE_MAX)
 }
 
-/// What all nodes said of themselves, with their signatures, and how they fare.
-fn descriptions(book: &Book) -> Answer {
+/// What all nodes said of themselves, with their signatures, and how they fare: whole, for those
+/// who ask for no pages.
+fn descriptions(book: &Book) -> List {
     let proven = book.nodes().iter().filter(|(_, known)| known.window.proven());
-    let nodes: Vec<_> = proven
-        .map(|(id, known)| {
-            serde_json::json!({
-                "node_id": id,
-                "performance": known.window.performance(),
-                "alive": known.window.alive(),
-                "description": known.signed.description,
-                "signature": known.signed.signature,
-            })
+    let nodes = proven.map(|(id, known)| {
+        serde_json::json!({
+            "node_id": id,
+            "performance": known.window.performance(),
+            "alive": known.window.alive(),
+            "description": known.signed.description,
+            "signature": known.signed.signature,
         })
-        .collect();
-    Answer::json(&serde_json::json!({ "nodes": nodes }))
+    });
+    List::new(Listing::plain("nodes", nodes), usize::MAX)
 }

@@ -1,6 +1,6 @@
 //! Connections of clients, from the listener to their session.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,14 +50,14 @@ pub(crate) async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             shared.counts.connections.add(1);
-            serve(&shared, stream, unproved).await;
+            serve(&shared, stream, from.ip(), unproved).await;
             shared.counts.connections.sub(1);
             drop(place);
         });
     }
 }
 
-async fn serve(shared: &Arc<Shared>, stream: TcpStream, unproved: Place) {
+async fn serve(shared: &Arc<Shared>, stream: TcpStream, ip: IpAddr, unproved: Place) {
     let mut socket = match Socket::accept(stream).await {
         Ok(socket) => socket,
         Err(end) => return shared.note(end),
@@ -68,5 +68,5 @@ async fn serve(shared: &Arc<Shared>, stream: TcpStream, unproved: Place) {
     };
     drop(unproved);
     // The session's state is boxed so that waiting connections do not carry room for it.
-    Box::pin(session::run(shared, socket, newcomer)).await;
+    Box::pin(session::run(shared, socket, newcomer, ip)).await;
 }

@@ -7,10 +7,11 @@ use phix_proto::gateway::SharedKey;
 use rusqlite::{Connection, OptionalExtension, params};
 use zeroize::Zeroizing;
 
+use super::account::{Balance, Credit};
 use super::counts::Counts;
 use super::database::{Database, DatabaseError};
 use super::delivery::ClientId;
-use super::limits::{BANDWIDTH_MAX, CLIENTS_MAX, FORGOTTEN_AFTER};
+use super::limits::FORGOTTEN_AFTER;
 
 /// The tables. Times are seconds since 1970, bandwidth is in bytes.
 pub(crate) const SCHEMA: &str = "
@@ -22,9 +23,12 @@ pub(crate) const SCHEMA: &str = "
         seen INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS clients_seen ON clients (seen);
-    CREATE TABLE IF NOT EXISTS bandwidth (
+    -- What earlier versions had for balances; it did not say when they expire, and they have.
+    DROP TABLE IF EXISTS bandwidth;
+    CREATE TABLE IF NOT EXISTS balances (
         identity BLOB NOT NULL PRIMARY KEY REFERENCES clients ON DELETE CASCADE,
-        available INTEGER NOT NULL
+        available INTEGER NOT NULL,
+        expires INTEGER NOT NULL
     ) WITHOUT ROWID;";
 
 /// A registered client.
@@ -48,16 +52,21 @@ pub(crate) enum NotRegistered {
 pub(crate) struct Clients {
     database: Database,
     counts: Arc<Counts>,
+    clients_max: u64,
 }
 
 impl Clients {
-    /// Those in `database`, counted in `counts`.
+    /// Those in `database`, counted in `counts`; at most so many.
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) fn new(database: Database, counts: Arc<Counts>) -> Result<Self, DatabaseError> {
+    pub(crate) fn new(
+        database: Database,
+        counts: Arc<Counts>,
+        clients_max: u64,
+    ) -> Result<Self, DatabaseError> {
         counts.clients.set(database.run_blocking(count)?);
-        Ok(Self { database, counts })
+        Ok(Self { database, counts, clients_max })
     }
 
     /// Remembers `client` with its new key, from `now` on. If it is known, it keeps its bandwidth.
@@ -68,7 +77,7 @@ impl Clients {
         now: u64,
     ) -> Result<(), NotRegistered> {
         let key = Zeroizing::new(*key.as_bytes());
-        let full = self.counts.clients.get() >= CLIENTS_MAX;
+        let full = self.counts.clients.get() >= self.clients_max;
         let work = move |database: &Connection| {
             let known = is_known(database, &client)?;
             let forgotten = if full && !known { forget_old(database, now)? } else { 0 };
@@ -79,11 +88,6 @@ impl Clients {
                 "INSERT INTO clients (identity, key, authenticated, seen) VALUES (?1, ?2, 0, ?3)
                  ON CONFLICT DO UPDATE SET key = excluded.key, seen = excluded.seen",
                 params![client, key.as_slice(), seconds(now)],
-            )?;
-            database.execute(
-                "INSERT INTO bandwidth (identity, available) VALUES (?1, 0)
-                 ON CONFLICT DO NOTHING",
-                [client],
             )?;
             Ok(Some((u64::from(!known), forgotten)))
         };
@@ -131,25 +135,38 @@ impl Clients {
     }
 
     /// The bandwidth of `client`.
-    pub(crate) async fn available(&self, client: ClientId) -> Result<i64, DatabaseError> {
-        let work = move |database: &Connection| {
-            let mut find =
-                database.prepare_cached("SELECT available FROM bandwidth WHERE identity = ?1")?;
-            find.query_row([client], |row| row.get(0)).optional()
-        };
-        Ok(self.database.run(work).await?.unwrap_or(0))
+    pub(crate) async fn balance(&self, client: ClientId) -> Result<Balance, DatabaseError> {
+        self.database.run(move |database| balance(database, &client)).await
     }
 
-    /// Changes the bandwidth of `client`; what it has then.
-    pub(crate) async fn change(&self, client: ClientId, by: i64) -> Result<i64, DatabaseError> {
+    /// Takes from the bandwidth of `client` what it has spent, bytes.
+    pub(crate) async fn spend(&self, client: ClientId, spent: i64) -> Result<(), DatabaseError> {
         let work = move |database: &Connection| {
-            let mut change = database.prepare_cached(
-                "UPDATE bandwidth SET available = max(0, min(?3, available + ?2))
-                 WHERE identity = ?1 RETURNING available",
+            let mut spend = database.prepare_cached(
+                "UPDATE balances SET available = max(0, available - ?2) WHERE identity = ?1",
             )?;
-            change.query_row(params![client, by, BANDWIDTH_MAX], |row| row.get(0)).optional()
+            spend.execute(params![client, spent]).map(drop)
         };
-        Ok(self.database.run(work).await?.unwrap_or(0))
+        self.database.run(work).await
+    }
+
+    /// Adds to the bandwidth of `client`; what it has then.
+    pub(crate) async fn credit(
+        &self,
+        client: ClientId,
+        credit: Credit,
+        now: u64,
+    ) -> Result<Balance, DatabaseError> {
+        let work = move |database: &Connection| {
+            if !is_known(database, &client)? {
+                return Ok(Balance::default());
+            }
+            let balance = balance(database, &client)?.with(credit, now);
+            let mut set = database.prepare_cached("REPLACE INTO balances VALUES (?1, ?2, ?3)")?;
+            set.execute(params![client, balance.available, seconds(balance.expires)])?;
+            Ok(balance)
+        };
+        self.database.run(work).await
     }
 
     /// Forgets `client`.
@@ -161,6 +178,16 @@ impl Clients {
         self.counts.clients.sub(forgotten as u64);
         Ok(())
     }
+}
+
+fn balance(database: &Connection, client: &ClientId) -> rusqlite::Result<Balance> {
+    let mut find =
+        database.prepare_cached("SELECT available, expires FROM balances WHERE identity = ?1")?;
+    let found = find.query_row([client], |row| {
+        let expires = row.get::<_, i64>(1)?.unsigned_abs();
+        Ok(Balance { available: row.get(0)?, expires })
+    });
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 fn is_known(database: &Connection, client: &ClientId) -> rusqlite::Result<bool> {

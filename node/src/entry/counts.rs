@@ -99,8 +99,14 @@ refusals! {
         "the same client runs twice: give one its own directory";
     /// The database has no room for another client.
     Clients "clients"
-        "registrations refused because a million clients are registered"
-        "this is probably an attack: limit connections per source before the entry";
+        "registrations refused because `clients-max` are registered"
+        "raise `clients-max`, or lower `registrations-per-source` if they are no real clients";
+    /// Too many new clients have come from one source.
+    Newcomers "newcomers"
+        "registrations refused because their source had brought as many new clients as \
+         `registrations-per-source` allows"
+        "nothing, if somebody tries to fill this entry; raise it where many people share an \
+         address";
     /// The packet costs more than the client has left.
     Bandwidth "bandwidth"
         "packets refused because their client has no bandwidth left"

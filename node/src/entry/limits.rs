@@ -54,8 +54,10 @@ pub(crate) const FREE_BANDWIDTH: i64 = 64 << 30;
 /// Bandwidth that a client can have, bytes.
 pub(crate) const BANDWIDTH_MAX: i64 = 1 << 50;
 
-/// Clients that may be registered. A row of the database takes less than 200 bytes.
-pub(crate) const CLIENTS_MAX: u64 = 1_000_000;
+/// Sources, and IPv6 networks above them, of which it is known how many clients they registered.
+pub(crate) const SOURCES_MAX: usize = 16_384;
+/// New clients of an IPv6 network of 48 bits: as many as of this many sources.
+pub(crate) const NETWORK_SOURCES: u64 = 16;
 /// A client that was not seen for so long is forgotten when there is no room for a new one.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(90 * 86_400);
 

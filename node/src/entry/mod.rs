@@ -10,6 +10,7 @@
 //! most one line a minute about each reason.
 
 mod accept;
+pub mod account;
 pub mod arrivals;
 mod clients;
 pub mod counts;
@@ -19,6 +20,7 @@ mod greeting;
 mod hops;
 pub mod inbox;
 mod limits;
+mod newcomers;
 mod requests;
 mod session;
 pub mod sessions;
@@ -48,6 +50,7 @@ use counts::Counts;
 use database::{Database, DatabaseThread};
 use delivery::Inbox;
 use inbox::{ClientInbox, Quotas};
+use newcomers::Newcomers;
 use sessions::Sessions;
 use socket::End;
 use tickets::{NoTickets, Tickets};
@@ -73,12 +76,26 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Connections that there may be at a time.
     pub connections_max: usize,
+    /// Clients that may be registered.
+    pub clients_max: u64,
+    /// New clients of one source in a day, if there is a limit.
+    pub registrations_per_source: Option<u32>,
     /// Whether clients get bandwidth for nothing.
     pub free_bandwidth: bool,
     /// Clients that get it in any case: services of this node.
     pub services: Vec<[u8; 32]>,
     /// Whether private addresses may be first hops.
     pub private_hops: bool,
+    /// What time it is; [`system_clock`] where it is not a test that asks.
+    pub clock: Clock,
+}
+
+/// Says how many seconds have passed since 1970.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The clock of the system.
+pub fn system_clock() -> Clock {
+    Arc::new(|| crate::rotation::now().as_secs())
 }
 
 /// What all connections share.
@@ -92,9 +109,11 @@ pub(crate) struct Shared {
     tickets: Box<dyn Tickets>,
     unproved: Arc<Unproved>,
     places: Arc<Semaphore>,
+    newcomers: Newcomers,
     free_bandwidth: bool,
     services: Vec<[u8; 32]>,
     private_hops: bool,
+    clock: Clock,
 }
 
 impl Shared {
@@ -107,7 +126,7 @@ impl Shared {
 
     /// Seconds since 1970.
     fn now(&self) -> u64 {
-        crate::rotation::now().as_secs()
+        (self.clock)()
     }
 }
 
@@ -178,7 +197,7 @@ impl Entry {
             [clients::SCHEMA].into_iter().chain(schema.iter().copied()).collect();
         let (connection, database) = Database::open(&plan.dir, &schema)?;
         let sessions = Sessions::new(Arc::clone(&counts));
-        let clients = Clients::new(connection.clone(), Arc::clone(&counts))
+        let clients = Clients::new(connection.clone(), Arc::clone(&counts), plan.clients_max)
             .map_err(|error| Fault::refused(format!("clients cannot be served: {error}.")))?;
         let shared = Shared {
             identity: plan.identity,
@@ -190,9 +209,11 @@ impl Entry {
             tickets: Box::new(NoTickets),
             unproved: Arc::default(),
             places: Arc::new(Semaphore::new(plan.connections_max)),
+            newcomers: Newcomers::new(plan.registrations_per_source),
             free_bandwidth: plan.free_bandwidth,
             services: plan.services,
             private_hops: plan.private_hops,
+            clock: plan.clock,
         };
         let (runtime, address) = serve(plan.listener, shared).map_err(|error| {
             Fault::refused(format!(

@@ -9,9 +9,10 @@ use phix_proto::gateway::{
 };
 use tokio::time::{Instant, sleep};
 
+use super::account::Credit;
 use super::counts::Refusal;
 use super::hops;
-use super::limits::{BANDWIDTH_MAX, FREE_BANDWIDTH, INJECTING, INJECTING_AGAIN, UNSAVED};
+use super::limits::{INJECTING, INJECTING_AGAIN, UNSAVED};
 use super::session::{Session, nonce};
 use super::socket::{End, Said};
 
@@ -61,7 +62,7 @@ impl Session {
                     let why = "this gateway gives no free bandwidth";
                     return Err(no(Refusal::FreeBandwidth, why));
                 }
-                self.credit(FREE_BANDWIDTH).await
+                self.credit(Credit::free(self.shared.now())).await
             }
             ClientRequest::EcashCredential { enc_credential, nonce } => {
                 let ticket = <[u8; NONCE]>::try_from(nonce)
@@ -85,13 +86,14 @@ impl Session {
     }
 
     /// Adds bandwidth.
-    async fn credit(&mut self, worth: i64) -> Answer {
+    async fn credit(&mut self, worth: Credit) -> Answer {
         // The database adds to what is left there, so it has to know what was spent.
         self.save().await;
-        let changed = self.shared.clients.change(self.seat.client, worth).await;
+        let now = self.shared.now();
+        let credited = self.shared.clients.credit(self.seat.client, worth, now).await;
         let failed = |_| no(Refusal::Database, "the bandwidth cannot be credited at present");
-        self.account.available = changed.map_err(failed)?.min(BANDWIDTH_MAX);
-        let available_total = self.account.available;
+        self.account.credited(credited.map_err(failed)?);
+        let available_total = self.account.available(now);
         Ok(ServerResponse::Bandwidth { available_total, upgrade_mode: false })
     }
 
@@ -110,7 +112,7 @@ impl Session {
                     return Ok(());
                 }
                 self.shared.inbox.taken(self.seat.client, i64::MAX).await;
-                self.account.unsaved = 0;
+                self.account.save();
                 self.socket.flush().await?;
                 return Err(End::Over);
             }
@@ -126,7 +128,8 @@ impl Session {
             let why = format!("{} is a private address", forward.next_hop);
             return Err(no(Refusal::PrivateHop, why));
         }
-        let (required, available) = (forward.packet.len() as i64, self.account.available);
+        let required = forward.packet.len() as i64;
+        let available = self.account.available(self.shared.now());
         if available < required {
             let error = TypedError::OutOfBandwidth { required, available };
             return Err((Refusal::Bandwidth, ServerResponse::TypedError { error }));
@@ -134,10 +137,8 @@ impl Session {
         let Forward { next_hop, rotation, packet, .. } = forward;
         self.inject(&Origin { next_hop, rotation, packet }).await?;
         self.shared.counts.forwarded.add(1);
-        self.account.available -= required;
-        self.account.unsaved += required;
-        let remaining_bandwidth = self.account.available;
-        if self.account.unsaved >= UNSAVED {
+        let remaining_bandwidth = self.account.spend(required);
+        if self.account.unsaved() >= UNSAVED {
             self.save().await;
         }
         Ok(ServerResponse::Send { remaining_bandwidth, upgrade_mode: false })

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use phix_engine::shard::Origin;
@@ -13,9 +14,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use super::account::{Account, Balance};
 use super::clients::NotRegistered;
 use super::counts::Refusal;
-use super::delivery::{Acknowledgement, Message};
+use super::delivery::{Acknowledgement, ClientId, Message};
 use super::greeting::{Newcomer, Refused, Way, database};
 use super::limits::{SAVED_AFTER, TURN};
 use super::sessions::Seat;
@@ -36,19 +38,9 @@ pub(crate) struct Session {
     looked: i64,
 }
 
-/// A client's bandwidth, bytes.
-#[derive(Debug)]
-pub(crate) struct Account {
-    /// What it has left.
-    pub(crate) available: i64,
-    /// What it has spent that the database does not know of.
-    pub(crate) unsaved: i64,
-    saved: Instant,
-}
-
-/// Runs the session of a client that has shown who it is.
-pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer) {
-    let Opened { seat, available, welcome } = match open(shared, &mut socket, &newcomer).await {
+/// Runs the session of a client that has shown who it is, and that comes from `ip`.
+pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newcomer, ip: IpAddr) {
+    let Opened { seat, balance, welcome } = match open(shared, &mut socket, &newcomer, ip).await {
         Ok(opened) => opened,
         Err(refused) => return turn_away(shared, socket, refused).await,
     };
@@ -58,7 +50,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, mut socket: Socket, newcomer: Newc
         seat,
         key: newcomer.key,
         injector: shared.injector.clone(),
-        account: Account { available, unsaved: 0, saved: Instant::now() },
+        account: Account::new(balance),
         written: Unconfirmed::default(),
         looked: 0,
     };
@@ -81,7 +73,7 @@ pub(crate) async fn turn_away(shared: &Shared, mut socket: Socket, refused: Refu
 
 struct Opened {
     seat: Seat,
-    available: i64,
+    balance: Balance,
     /// What is said once the client has its seat.
     welcome: ServerResponse,
 }
@@ -91,6 +83,7 @@ async fn open(
     shared: &Arc<Shared>,
     socket: &mut Socket,
     newcomer: &Newcomer,
+    ip: IpAddr,
 ) -> Result<Opened, Refused> {
     let Newcomer { client, key, version, way } = newcomer;
     let (client, protocol_version) = (*client, *version);
@@ -98,6 +91,7 @@ async fn open(
         Refused::new(Refusal::Duplicate, "the client is connected already, by another session")
     })?;
     if let Way::Registered(last) = way {
+        admit(shared, client, ip).await?;
         let registered = shared.clients.register(client, key, shared.now()).await;
         registered.map_err(|error| match error {
             NotRegistered::Full => {
@@ -108,18 +102,30 @@ async fn open(
         shared.counts.registered.add(1);
         socket.text(last.to_text()).await?;
     }
-    let available = shared.clients.available(client).await.map_err(|error| database(&error))?;
+    let balance = shared.clients.balance(client).await.map_err(|error| database(&error))?;
     let (status, upgrade_mode) = (true, false);
     let welcome = match way {
         Way::Registered(_) => ServerResponse::Register { protocol_version, status, upgrade_mode },
         Way::Authenticated => ServerResponse::Authenticate {
             protocol_version,
             status,
-            bandwidth_remaining: available,
+            bandwidth_remaining: balance.at(shared.now()),
             upgrade_mode,
         },
     };
-    Ok(Opened { seat, available, welcome })
+    Ok(Opened { seat, balance, welcome })
+}
+
+/// Refuses a new client where too many have come from its source.
+async fn admit(shared: &Shared, client: ClientId, ip: IpAddr) -> Result<(), Refused> {
+    let known = shared.services.contains(&client)
+        || shared.clients.find(client).await.map_err(|error| database(&error))?.is_some();
+    if known || shared.newcomers.admit(ip, shared.now()) {
+        return Ok(());
+    }
+    let why = "too many new clients have registered from this address; try again tomorrow, or \
+               with another gateway";
+    Err(Refused::new(Refusal::Newcomers, why))
 }
 
 impl Session {
@@ -143,7 +149,7 @@ impl Session {
         self.look().await?;
         let signals = Arc::clone(&self.seat.signals);
         loop {
-            let save_at = self.account.saved + SAVED_AFTER;
+            let save_at = self.account.saved() + SAVED_AFTER;
             let confirmed_by = self.written.deadline();
             tokio::select! {
                 said = self.socket.hear() => self.hear(said?).await?,
@@ -152,7 +158,7 @@ impl Session {
                 }
                 Some(asker) = self.seat.pings.recv() => self.ask(asker).await?,
                 () = signals.look.notified() => self.look().await?,
-                () = sleep_until(save_at), if self.account.unsaved > 0 => self.save().await,
+                () = sleep_until(save_at), if self.account.unsaved() > 0 => self.save().await,
                 () = until(confirmed_by) => self.overdue().await?,
             }
         }
@@ -240,9 +246,8 @@ impl Session {
 
     /// Writes to the database what the client has spent.
     pub(crate) async fn save(&mut self) {
-        let spent = std::mem::take(&mut self.account.unsaved);
-        self.account.saved = Instant::now();
-        if spent > 0 && self.shared.clients.change(self.seat.client, -spent).await.is_err() {
+        let spent = self.account.save();
+        if spent > 0 && self.shared.clients.spend(self.seat.client, spent).await.is_err() {
             self.shared.counts.refuse(Refusal::Database);
         }
     }

@@ -8,7 +8,7 @@ use phix_io::Injector;
 use super::arrivals::Arrivals;
 use super::counts::Counts;
 use super::inbox::Quotas;
-use super::{Entry, Plan, accept};
+use super::{Entry, Plan, accept, system_clock};
 use crate::fault::Fault;
 use crate::keys::NodeKeys;
 use crate::place::Place;
@@ -49,9 +49,12 @@ pub fn start(
         injector,
         dir: dir(place)?,
         connections_max: settings.entry_connections.size(),
+        clients_max: settings.clients_max.get(),
+        registrations_per_source: settings.registrations_per_source.get().map(|it| it.get() as u32),
         free_bandwidth: settings.free_bandwidth,
         services,
         private_hops: settings.private_first_hops,
+        clock: system_clock(),
     };
     let mib = |count: u64| count << 20;
     let quotas =

@@ -3,17 +3,18 @@
 use futures_util::future::BoxFuture;
 use phix_proto::gateway::ServerResponse;
 
+use super::account::Credit;
 use super::delivery::ClientId;
 
 /// Takes tickets that clients spend.
 pub trait Tickets: Send + Sync + 'static {
-    /// Takes the bytes of a ticket, as the client sealed them: the bandwidth that it is worth in
-    /// bytes, or what to answer the client instead.
+    /// Takes the bytes of a ticket, as the client sealed them: the bandwidth that it is worth, or
+    /// what to answer the client instead.
     fn spend(
         &self,
         client: ClientId,
         ticket: Vec<u8>,
-    ) -> BoxFuture<'_, Result<i64, ServerResponse>>;
+    ) -> BoxFuture<'_, Result<Credit, ServerResponse>>;
 }
 
 /// What an entry has that takes no tickets.
@@ -21,7 +22,7 @@ pub trait Tickets: Send + Sync + 'static {
 pub struct NoTickets;
 
 impl Tickets for NoTickets {
-    fn spend(&self, _: ClientId, _: Vec<u8>) -> BoxFuture<'_, Result<i64, ServerResponse>> {
+    fn spend(&self, _: ClientId, _: Vec<u8>) -> BoxFuture<'_, Result<Credit, ServerResponse>> {
         let refused = ServerResponse::error(
             "this gateway takes no zk-nym tickets; it gives test bandwidth or none",
         );

@@ -88,6 +88,7 @@ impl Member {
             all.extend([
                 ("entry", SocketAddr::new(self.ip, CLIENTS).to_string()),
                 ("free-bandwidth", "true".into()),
+                ("registrations-per-source", "off".into()),
                 ("private-first-hops", "true".into()),
             ]);
         }

@@ -208,8 +208,19 @@ settings! {
     /// that is idle takes about 16 KiB and one open file.
     "entry-connections" entry_connections: Count<1, 1_000_000> = "16384";
 
-    /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask. True is for test
-    /// networks; this version takes no zk-nym tickets, so that with false no client can send.
+    /// Clients that may be registered; each takes about 200 bytes on disk. When there is no room
+    /// for a new one, those whom nobody has seen for 90 days are forgotten.
+    "clients-max" clients_max: Count<1, 100_000_000> = "1000000";
+
+    /// New clients that one source may register at once, and then as many in each day; more are
+    /// refused and counted. A source is an IPv4 address, or an IPv6 network of 64 bits, of which 16
+    /// times as many have a network of 48 bits. Clients that come back do not count. "off" sets no
+    /// limit: where all clients come through a server that ends TLS, all of them are one source.
+    "registrations-per-source" registrations_per_source: Or<Off, Count<1, 1_000_000>> = "100";
+
+    /// Whether clients get bandwidth for nothing, 64 GiB whenever they ask, which is worth nothing
+    /// any more when the day ends (UTC). True is for test networks; this version takes no zk-nym
+    /// tickets, so that with false no client can send.
     "free-bandwidth" free_bandwidth: bool = "false";
 
     /// Whether clients may name private addresses as the first hop of a packet. True is for

@@ -21,6 +21,7 @@ use phix_client::files::words;
 use phix_io::UpgradeSignal;
 use rustix::net::sockopt::socket_peercred;
 
+use crate::cli::say;
 use crate::fault::Fault;
 
 /// The name of the socket in the state directory.
@@ -55,6 +56,14 @@ impl Request {
             // Who does not wait any more does not want to know.
             let _ = answer.try_send(outcome);
         }
+    }
+
+    /// Tells whoever asked that nothing will come of it: who sent a signal reads the log.
+    pub(super) fn refuse(&self, why: &str) {
+        if self.answer.is_none() {
+            say(format_args!("SIGUSR2 has no effect: {why}."));
+        }
+        self.answer(Err(why.to_owned()));
     }
 }
 

@@ -175,7 +175,7 @@ impl Upgrades {
     ) -> Option<u32> {
         if let Some(request) = self.requests.next() {
             if self.waiting.is_some() || self.attempt.is_some() {
-                request.answer(Err("another upgrade is under way".to_owned()));
+                request.refuse("another upgrade is under way");
             } else {
                 self.waiting = Some(request);
             }

@@ -1,7 +1,6 @@
 //! Clients, made of what phix-proto knows and a WebSocket.
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use futures_util::{SinkExt, StreamExt};
@@ -80,10 +79,6 @@ pub(crate) struct Client {
     pub(crate) identity: SigningKey,
     pub(crate) key: SharedKey,
     pub(crate) line: Line,
-}
-
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 impl Client {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-use crate::clients::{Client, Line, now};
+use crate::clients::{Client, Line};
 use crate::scene::{NextHop, OPEN, Scene, Ways, identity, until};
 
 fn message(len: usize) -> Message {
@@ -107,7 +107,7 @@ async fn authentications_that_prove_nothing_are_refused() {
     drop(client.line);
     client.line = Line::new(scene.address()).await;
     until("the end of the session", || scene.counts().sessions.get() == 0).await;
-    let (time, other) = (now(), SigningKey::from_bytes(&[9; 32]));
+    let (time, other) = (scene.now(), SigningKey::from_bytes(&[9; 32]));
     let changed = |change: fn(&mut Authentication)| {
         let mut authentication = client.authentication(time);
         change(&mut authentication);
@@ -194,7 +194,7 @@ async fn a_session_survives_what_is_refused_in_it() {
         assert!(matches!(response, ServerResponse::Error { .. }), "{response:?}");
     }
     assert_eq!(scene.refused(Refusal::Text), 3);
-    let again = client.authentication(now()).into_request();
+    let again = client.authentication(scene.now()).into_request();
     let response = client.ask(again).await;
     assert!(matches!(response, ServerResponse::Error { .. }), "{response:?}");
     assert_eq!(scene.refused(Refusal::Unexpected), 1);
@@ -307,6 +307,49 @@ async fn connections_have_a_bound() {
     drop(first);
     until("room", || scene.counts().connections.get() == 1).await;
     Client::register(scene.address()).await;
+}
+
+/// Registers a new client from `source`; whether it was taken.
+async fn registers(source: [u8; 4], scene: &Scene) -> bool {
+    let identity = SigningKey::from_bytes(&rand::rng().random());
+    let line = from(source, scene.address()).await;
+    let (_, response) = Client::try_register(identity, line).await;
+    matches!(response, ServerResponse::Register { status: true, .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_cannot_fill_the_entry_with_clients() {
+    let scene = Scene::new(Ways { registrations_per_source: Some(4), ..OPEN });
+    let (many, other) = ([127, 0, 0, 4], [127, 0, 0, 5]);
+    let line = from(many, scene.address()).await;
+    let identity = SigningKey::from_bytes(&[7; 32]);
+    let known = Client::register_as(identity.clone(), line).await;
+    drop(known.line);
+    for number in 1..20 {
+        assert_eq!(registers(many, &scene).await, number < 4, "{number}");
+    }
+    assert_eq!((scene.refused(Refusal::Newcomers), scene.counts().clients.get()), (16, 4));
+    assert!(registers(other, &scene).await);
+    // Who is known may come back.
+    until("the end of all sessions", || scene.counts().sessions.get() == 0).await;
+    Client::register_as(identity, from(many, scene.address()).await).await;
+    scene.pass(6 * 3_600);
+    assert!(registers(many, &scene).await);
+    assert!(!registers(many, &scene).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registered_clients_have_a_bound_and_who_is_long_gone_makes_room() {
+    let scene = Scene::new(Ways { clients_max: 3, ..OPEN });
+    let source = [127, 0, 0, 1];
+    for number in 0..5 {
+        assert_eq!(registers(source, &scene).await, number < 3, "{number}");
+    }
+    assert_eq!((scene.refused(Refusal::Clients), scene.counts().clients.get()), (2, 3));
+    until("the end of all sessions", || scene.counts().sessions.get() == 0).await;
+    scene.pass(91 * 86_400);
+    assert!(registers(source, &scene).await);
+    assert_eq!(scene.counts().clients.get(), 1);
 }
 
 /// What waits for a client that never reads stops at its own bounds.

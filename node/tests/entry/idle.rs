@@ -51,6 +51,8 @@ fn start(dir: &Path) -> (Program, SocketAddr) {
         "127.0.0.1:0",
         "--free-bandwidth",
         "true",
+        "--registrations-per-source",
+        "off",
     ];
     let made = phix(&[&["init", "--dir", dir], &settings[..]].concat()).output().unwrap();
     assert!(made.status.success(), "{made:?}");

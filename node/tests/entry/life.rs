@@ -4,11 +4,13 @@ use ed25519_dalek::SigningKey;
 use phix_engine::wire::frame::KeyRotation;
 use phix_node::entry::counts::Refusal;
 use phix_node::entry::delivery::{Acknowledgement, Message};
-use phix_proto::gateway::{ClientRequest, PrivateRequest, PrivateResponse, ServerResponse};
+use phix_proto::gateway::{
+    ClientRequest, PrivateRequest, PrivateResponse, ServerResponse, TypedError,
+};
 use rand::RngExt;
 use tokio_tungstenite::tungstenite::Message as Read;
 
-use crate::clients::{Client, Line, now};
+use crate::clients::{Client, Line};
 use crate::scene::{NextHop, OPEN, Scene, until};
 
 const FREE: i64 = 64 << 30;
@@ -57,7 +59,7 @@ async fn a_client_registers_sends_is_written_to_and_comes_back() {
     assert_eq!(scene.entry().sessions().push(&id, message("late")), Err(message("late")));
     client.line = Line::new(scene.address()).await;
     let line = Line::new(scene.address()).await;
-    assert_eq!(client.authenticate(line, now()).await, authenticated(left));
+    assert_eq!(client.authenticate(line, scene.now()).await, authenticated(left));
 }
 
 /// A message whose acknowledgement goes to `hop` and consists of these bytes.
@@ -114,7 +116,7 @@ async fn a_restart_keeps_registrations_bandwidth_and_what_was_heard() {
     drop(client.line);
     client.line = Line::new(scene.address()).await;
     until("the end of the session", || scene.counts().sessions.get() == 0).await;
-    let (left, time) = (FREE - 2413, now());
+    let (left, time) = (FREE - 2413, scene.now());
     let line = Line::new(scene.address()).await;
     assert_eq!(client.authenticate(line, time).await, authenticated(left));
     scene.restart();
@@ -138,7 +140,7 @@ async fn whoever_is_there_keeps_the_session_and_whoever_is_not_loses_it() {
         let read = old.next().await;
         (old, read)
     });
-    let (second, time) = (Line::new(scene.address()).await, now());
+    let (second, time) = (Line::new(scene.address()).await, scene.now());
     let refused = client.authenticate(second, time).await;
     assert!(matches!(refused, ServerResponse::Error { .. }), "{refused:?}");
     assert_eq!(scene.refused(Refusal::Duplicate), 1);
@@ -174,7 +176,7 @@ async fn a_client_can_have_itself_forgotten() {
     assert_eq!(client.line.next().await, None);
     assert_eq!(scene.counts().clients.get(), 0);
     let line = Line::new(scene.address()).await;
-    let refused = client.authenticate(line, now()).await;
+    let refused = client.authenticate(line, scene.now()).await;
     assert!(matches!(refused, ServerResponse::Error { .. }), "{refused:?}");
     assert_eq!(scene.refused(Refusal::Stranger), 1);
 }
@@ -196,4 +198,39 @@ async fn who_registers_again_has_a_new_key_and_the_old_bandwidth() {
     let left = FREE - 386;
     let expected = ServerResponse::Send { remaining_bandwidth: left, upgrade_mode: false };
     assert_eq!(answer, expected);
+}
+
+/// As at stock gateways: clients are told that they have nothing left, and ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn free_bandwidth_is_worth_nothing_the_next_day() {
+    let mut scene = Scene::new(OPEN);
+    let mut client = Client::register(scene.address()).await;
+    client.ask(ClientRequest::ClaimFreeTestnetBandwidth).await;
+    let (hop, odd) = (NextHop::new(), KeyRotation::Odd);
+    let to = hop.address();
+    // A second before midnight.
+    scene.pass(43_199);
+    let (_, answer) = client.forward(to, odd, 2413).await;
+    let left = ServerResponse::Send { remaining_bandwidth: FREE - 2413, upgrade_mode: false };
+    assert_eq!(answer, left);
+    scene.pass(1);
+    let (_, answer) = client.forward(to, odd, 2413).await;
+    let error = TypedError::OutOfBandwidth { required: 2413, available: 0 };
+    assert_eq!(answer, ServerResponse::TypedError { error });
+    let claimed = client.ask(ClientRequest::ClaimFreeTestnetBandwidth).await;
+    let available = ServerResponse::Bandwidth { available_total: FREE, upgrade_mode: false };
+    assert_eq!(claimed, available, "what is left of yesterday does not count");
+    assert_eq!(client.forward(to, odd, 2413).await.1, left);
+    // Who comes back the day after is told so at once, by an entry that was restarted, too.
+    scene.restart();
+    assert_eq!(client.line.next().await, None, "the session has ended");
+    let line = Line::new(scene.address()).await;
+    assert_eq!(client.authenticate(line, scene.now()).await, authenticated(FREE - 2413));
+    drop(client.line);
+    client.line = Line::new(scene.address()).await;
+    until("the end of the session", || scene.counts().sessions.get() == 0).await;
+    scene.pass(86_400);
+    let line = Line::new(scene.address()).await;
+    assert_eq!(client.authenticate(line, scene.now()).await, authenticated(0));
+    assert_eq!(hop.packets(&[2413, 2413]).await.len(), 2);
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -23,6 +24,9 @@ use tokio::task::block_in_place;
 /// More than anything here takes, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// When scenes begin: at a noon (UTC), in seconds since 1970.
+const START: u64 = 20_000 * 86_400 + 43_200;
+
 /// The gateway's identity.
 pub(crate) fn identity() -> SigningKey {
     SigningKey::from_bytes(&[42; 32])
@@ -34,15 +38,24 @@ pub(crate) struct Ways {
     pub(crate) free_bandwidth: bool,
     pub(crate) private_hops: bool,
     pub(crate) connections_max: usize,
+    pub(crate) clients_max: u64,
+    pub(crate) registrations_per_source: Option<u32>,
 }
 
-pub(crate) const OPEN: Ways =
-    Ways { free_bandwidth: true, private_hops: true, connections_max: 4_096 };
+pub(crate) const OPEN: Ways = Ways {
+    free_bandwidth: true,
+    private_hops: true,
+    connections_max: 4_096,
+    clients_max: 10_000,
+    registrations_per_source: None,
+};
 
 pub(crate) struct Scene {
     pub(crate) entry: Option<Entry>,
     server: Option<Server>,
     ways: Ways,
+    /// Seconds since 1970, which do not pass by themselves.
+    now: Arc<AtomicU64>,
     dir: TempDir,
 }
 
@@ -50,8 +63,19 @@ impl Scene {
     pub(crate) fn new(ways: Ways) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = shard();
-        let entry = Some(block_in_place(|| entry(ways, dir.path(), &server)));
-        Self { entry, server: Some(server), ways, dir }
+        let now = Arc::new(AtomicU64::new(START));
+        let entry = Some(block_in_place(|| entry(ways, dir.path(), &server, &now)));
+        Self { entry, server: Some(server), ways, now, dir }
+    }
+
+    /// The time at the entry, in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass at the entry.
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.now.fetch_add(seconds, Ordering::Relaxed);
     }
 
     pub(crate) fn entry(&self) -> &Entry {
@@ -76,7 +100,7 @@ impl Scene {
         let stopped = self.entry.take().unwrap();
         self.entry = Some(block_in_place(|| {
             stopped.stop();
-            entry(self.ways, self.dir.path(), server)
+            entry(self.ways, self.dir.path(), server, &self.now)
         }));
     }
 }
@@ -121,16 +145,20 @@ fn shard() -> Server {
     Server::start(config, Keys { primary, secondary: None }, |_| Refuse).unwrap()
 }
 
-fn entry(ways: Ways, dir: &Path, server: &Server) -> Entry {
+fn entry(ways: Ways, dir: &Path, server: &Server, now: &Arc<AtomicU64>) -> Entry {
+    let now = Arc::clone(now);
     let plan = Plan {
         listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),
         identity: identity(),
         injector: server.injector(),
         dir: dir.to_owned(),
         connections_max: ways.connections_max,
+        clients_max: ways.clients_max,
+        registrations_per_source: ways.registrations_per_source,
         free_bandwidth: ways.free_bandwidth,
         services: Vec::new(),
         private_hops: ways.private_hops,
+        clock: Arc::new(move || now.load(Ordering::Relaxed)),
     };
     Entry::start(plan, &[], |_, _| Arc::new(Forgetful)).unwrap()
 }

@@ -85,6 +85,22 @@ fn what_was_acknowledged_survives_a_kill_and_is_delivered_once() {
     assert_eq!(row(&report, "received"), 0, "{report}");
 }
 
+/// What a gateway has mixed in the last layer may be for a client of its own.
+#[test]
+fn a_packet_may_have_the_same_node_for_its_last_mix_and_its_gateway() {
+    let (node, runtime) = (Node::new(), runtime());
+    let mut running = Running::start(&mut node.phix("run", &ENTRY));
+    let entry = entry_of(&mut running);
+    let mut client = runtime.block_on(Client::register(entry, identity(&node)));
+    let first_hop = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (route, mut factory) =
+        ([hop(&node, &running), hop(&node, &running)], factory(Duration::ZERO));
+    let letter = packet(&mut factory, &route, client.id(), 7, first_hop.local_addr().unwrap());
+    let _open = send([&letter], running.address());
+    let message = runtime.block_on(client.delivered());
+    assert_eq!(message, text(7));
+}
+
 #[test]
 fn a_gateway_without_an_address_for_clients_is_refused() {
     let node = Node::new();

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
@@ -315,6 +315,36 @@ fn a_node_goes_on_when_the_new_program_is_no_good() {
     assert_eq!(said.matches("has failed and this node goes on as before").count(), 3, "{said}");
     assert_eq!((rows(&said, "sent on"), rows(&said, "dropped")), (count + 1, 0), "{said}");
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_while_a_new_program_makes_ready_is_answered_in_the_log() {
+    let node = Node::with(&["--status-interval", "off"]);
+    let mut running = Running::start(&mut node.phix("run", &[]));
+    let (begun, may_end) = (node.dir.join("begun"), node.dir.join("may-end"));
+    let text = format!(
+        "#!/bin/sh\n: > '{}'\nuntil [ -e '{}' ]; do sleep 0.02; done\nexit 7\n",
+        begun.display(),
+        may_end.display(),
+    );
+    let waiting = program(&node.dir, "waiting", &text, 0o700);
+    let mut first = node.phix("upgrade", &["--binary", &waiting, "--limit", "100s"]);
+    let mut first = first.stderr(Stdio::null()).spawn().unwrap();
+    while !begun.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&running.child), Signal::USR2).unwrap();
+    let mut next_line = || {
+        let mut line = String::new();
+        assert!(running.out.read_line(&mut line).unwrap() > 0, "the node has ended");
+        line
+    };
+    while !next_line().contains("SIGUSR2 has no effect: another upgrade is under way") {}
+    fs::write(&may_end, "").unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(2));
+    while !next_line().contains("before it was ready (exit code 7)") {}
+    let last = upgrade(&node);
+    running.stop_last(last);
 }
 
 /// A program that runs the node after these lines of shell; its path.

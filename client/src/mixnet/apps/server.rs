@@ -92,13 +92,8 @@ impl Server {
         let Some(mut socket) = self.greet(stream).await else { return false };
         let mut is_text = false;
         loop {
-            if let Some(delivery) = kept.take() {
-                let Delivery { data, sender } = delivery.clone();
-                let response = Response::Received { message: data, sender };
-                if say(&mut socket, &response, is_text).await.is_err() {
-                    *kept = Some(delivery);
-                    return false;
-                }
+            if hand_over(&mut socket, kept, is_text).await.is_err() {
+                return false;
             }
             let heard = tokio::select! {
                 heard = socket.next() => heard,
@@ -123,7 +118,10 @@ impl Server {
                 Some(Ok(_)) => continue,
             };
             let answered = match request {
-                Ok(request) => obey(request, sender, &mut socket, receiver, is_text).await,
+                Ok(request) => {
+                    let done = perform(request, sender);
+                    meanwhile(done, &mut socket, receiver, kept, is_text).await
+                }
                 Err(error) => Ok(Some(Response::Error(error))),
             };
             let said = match answered {
@@ -154,16 +152,29 @@ impl Server {
     }
 }
 
-/// Does what a request asks for. While a message waits for room in the queue, those that come are
-/// handed over: what makes room comes the same way.
-async fn obey(
-    request: Request,
-    sender: &Sender,
+/// Hands the message that is kept to the application. It stays kept where that fails.
+async fn hand_over(
+    socket: &mut WebSocketStream<TcpStream>,
+    kept: &mut Option<Delivery>,
+    is_text: bool,
+) -> Result<(), tungstenite::Error> {
+    if let Some(Delivery { data, sender }) = kept {
+        let response = Response::Received { message: data.clone(), sender: *sender };
+        say(socket, &response, is_text).await?;
+        *kept = None;
+    }
+    Ok(())
+}
+
+/// Waits until what a request asks for is done. While a message waits for room in the queue, those
+/// that come are handed over: what makes room comes the same way.
+async fn meanwhile(
+    done: impl Future<Output = Option<Response>>,
     socket: &mut WebSocketStream<TcpStream>,
     receiver: &mut Receiver,
+    kept: &mut Option<Delivery>,
     is_text: bool,
 ) -> Result<Option<Response>, tungstenite::Error> {
-    let done = perform(request, sender);
     tokio::pin!(done);
     let mut ended = false;
     loop {
@@ -172,11 +183,10 @@ async fn obey(
         tokio::select! {
             biased;
             response = &mut done => return Ok(response),
-            delivery = delivery => match delivery {
-                Some(Delivery { data, sender }) => {
-                    say(socket, &Response::Received { message: data, sender }, is_text).await?;
-                }
-                None => ended = true,
+            delivery = delivery => {
+                ended = delivery.is_none();
+                *kept = delivery;
+                hand_over(socket, kept, is_text).await?;
             }
         }
     }

@@ -116,14 +116,8 @@ impl Builder {
     /// Outside of such a runtime.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let mut rng = os_rng();
-        let (store, settings) = match &self.dir {
-            Some(dir) => {
-                let (store, settings) = Store::open(dir)?;
-                (Some(store), if self.keys_only { self.settings } else { settings })
-            }
-            None => (None, self.settings),
-        };
-        settings.check()?;
+        let (wanted, at) = (self.gateway, self.at);
+        let (store, settings) = self.place()?;
         let keys = match &store {
             Some(store) => store.keys(&mut rng)?,
             None => ClientKeys::generate(&mut rng),
@@ -131,7 +125,7 @@ impl Builder {
         let known = store.as_ref().map(Store::registration).transpose()?.flatten();
         let source = Source::new(&settings)?;
         let topology = source.fetch().await?;
-        let gateway = choose_gateway(&topology, self.gateway, self.at, known.as_ref())?;
+        let gateway = choose_gateway(&topology, wanted, at, known.as_ref())?;
         let dialer = Dialer {
             gateway: &gateway,
             keys: &keys,
@@ -148,6 +142,8 @@ impl Builder {
         let (closes, close_asked) = mpsc::channel(1);
         let (deliveries, delivered) = mpsc::channel::<Delivery>(DELIVERIES_MAX);
         let (told, status) = watch::channel(Status::Connected);
+        #[cfg(test)]
+        let schedule = super::Schedule::default();
         let driver = Driver {
             core,
             settings,
@@ -161,11 +157,36 @@ impl Builder {
             deliveries,
             status: told,
             waiting: Waiting::default(),
+            #[cfg(test)]
+            schedule: super::Schedule::clone(&schedule),
         };
         tokio::spawn(driver.run(link));
         let sink = PollSender::new(commands.clone());
-        let sender = Sender { own, commands, closes, sink, status };
+        let sender = Sender {
+            own,
+            commands,
+            closes,
+            sink,
+            status,
+            #[cfg(test)]
+            schedule,
+        };
         Ok(Client { sender, receiver: Receiver(delivered) })
+    }
+}
+
+impl Builder {
+    /// The client's directory, if it has one, and what it is to go by.
+    fn place(self) -> Result<(Option<Store>, Settings), ConnectError> {
+        let (store, settings) = match &self.dir {
+            Some(dir) => {
+                let (store, settings) = Store::open(dir)?;
+                (Some(store), if self.keys_only { self.settings } else { settings })
+            }
+            None => (None, self.settings),
+        };
+        settings.check()?;
+        Ok((store, settings))
     }
 }
 

@@ -17,7 +17,7 @@ use super::super::directory::Source;
 use super::super::settings::Settings;
 use super::super::store::{Registration, Store};
 use super::link::{Dialer, Gateway, Link, LinkError};
-use super::{Status, gateway_of, session};
+use super::{GivenUp, Status, gateway_of, session};
 use crate::topology::Topology;
 
 /// Pause after the first failure to reach the gateway; each further one doubles it.
@@ -33,7 +33,7 @@ pub(super) enum Command {
         outgoing: Outgoing,
         lane: Option<u64>,
         taken: Option<oneshot::Sender<Result<(), Unsendable>>>,
-        arrived: Option<oneshot::Sender<bool>>,
+        arrived: Option<oneshot::Sender<Result<(), GivenUp>>>,
     },
     /// Keep a recipient supplied with reply SURBs of this name.
     Supply(SenderTag, Recipient, u32),
@@ -71,6 +71,9 @@ pub(super) struct Driver {
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) status: watch::Sender<Status>,
     pub(super) waiting: Waiting,
+    /// For when the packets were meant that have left.
+    #[cfg(test)]
+    pub(super) schedule: super::Schedule,
 }
 
 /// What handles wait for.
@@ -78,7 +81,7 @@ pub(super) struct Driver {
 pub(super) struct Waiting {
     /// A message for which there is no room yet; no other command is taken meanwhile.
     command: Option<Command>,
-    arrivals: HashMap<MessageId, oneshot::Sender<bool>>,
+    arrivals: HashMap<MessageId, oneshot::Sender<Result<(), GivenUp>>>,
     flushes: Vec<oneshot::Sender<()>>,
     /// Messages for which the receiving handle has no room yet, and their bytes.
     undelivered: VecDeque<Delivery>,
@@ -232,14 +235,15 @@ impl Driver {
 
     pub(super) fn note_events(&mut self) {
         let waiting = &mut self.waiting;
+        let given_up = || Err(GivenUp::because(&self.status.borrow()));
         for event in self.core.events() {
             let (message, arrived) = match event {
                 Event::Received(delivery) => {
                     waiting.keep(delivery);
                     continue;
                 }
-                Event::Arrived(message) => (message, true),
-                Event::GivenUp(message) => (message, false),
+                Event::Arrived(message) => (message, Ok(())),
+                Event::GivenUp(message) => (message, given_up()),
             };
             if let Some(told) = waiting.arrivals.remove(&message) {
                 // Whoever sent it need not wait for this.

@@ -6,7 +6,7 @@ use super::super::core::Unsendable;
 use super::super::directory::DirectoryError;
 use super::super::settings::SettingsError;
 use super::super::store::StoreError;
-use super::LinkError;
+use super::{LinkError, Status};
 
 /// Why a client does not run. The text says what to do.
 #[derive(Debug)]
@@ -93,16 +93,53 @@ impl fmt::Display for Disconnected {
 
 impl std::error::Error for Disconnected {}
 
-/// Nobody knows whether the message has arrived, and it is not sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GivenUp;
+/// Why a message is not sent again of which nobody knows whether all of it has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It was sent as often as the settings say, and not acknowledged.
+    Unacknowledged,
+    /// The gateway takes no packets, for want of bandwidth.
+    OutOfBandwidth,
+    /// The gateway refuses packets; why, in its words.
+    Refused(String),
+    /// The client has no session with its gateway; why, for a person.
+    Disconnected(String),
+    /// The client has ended, because it was told to, or for the reason given.
+    Ended(Option<String>),
+}
+
+impl GivenUp {
+    /// Why a message does not arrive while the client fares like this.
+    pub fn because(status: &Status) -> Self {
+        match status {
+            Status::Connected => Self::Unacknowledged,
+            Status::OutOfBandwidth => Self::OutOfBandwidth,
+            Status::Refused(why) => Self::Refused(why.clone()),
+            Status::Disconnected(why) => Self::Disconnected(why.clone()),
+            Status::Ended(why) => Self::Ended(why.clone()),
+        }
+    }
+}
 
 impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the message was given up before all of it was acknowledged; the recipient's gateway \
-             may be away, or this client has ended",
-        )
+        let and_then = "the message was given up before all of it was acknowledged";
+        match self {
+            Self::Unacknowledged => {
+                write!(f, "{and_then}; see that the recipient's gateway is in the network")
+            }
+            Self::OutOfBandwidth => write!(
+                f,
+                "{and_then}: this client's bandwidth is used up, and its gateway gives none for \
+                 nothing; use another gateway"
+            ),
+            Self::Refused(why) => {
+                write!(f, "{and_then}: the gateway refused packets and said: {why}")
+            }
+            Self::Disconnected(why) => write!(f, "{and_then}: {why}"),
+            Self::Ended(Some(why)) => write!(f, "{and_then}, because the client ended: {why}"),
+            Self::Ended(None) => write!(f, "{and_then}, because the client ended"),
+        }
     }
 }
 

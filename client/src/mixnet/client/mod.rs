@@ -37,6 +37,8 @@ pub enum Status {
     Disconnected(String),
     /// The gateway takes no more packets, for want of bandwidth.
     OutOfBandwidth,
+    /// The gateway refuses packets, or did some seconds ago; why, in its words.
+    Refused(String),
     /// It has ended, because it was told to, or for the reason given.
     Ended(Option<String>),
 }
@@ -59,7 +61,14 @@ pub struct Sender {
     closes: mpsc::Sender<oneshot::Sender<Counters>>,
     sink: PollSender<Command>,
     status: watch::Receiver<Status>,
+    /// For when the packets were meant that have left.
+    #[cfg(test)]
+    schedule: Schedule,
 }
+
+/// Times that packets are meant for, in order.
+#[cfg(test)]
+type Schedule = std::sync::Arc<std::sync::Mutex<Vec<phix_engine::units::Time>>>;
 
 /// The handle that receives: a [`Stream`] of messages, which ends when the client does.
 #[derive(Debug)]
@@ -68,18 +77,24 @@ pub struct Receiver(mpsc::Receiver<Delivery>);
 /// A message that was taken to be sent. Dropping it changes nothing.
 #[derive(Debug)]
 #[must_use = "the message is under way; `arrived` waits until all of it is acknowledged"]
-pub struct Sent(oneshot::Receiver<bool>);
+pub struct Sent {
+    arrived: oneshot::Receiver<Result<(), GivenUp>>,
+    status: watch::Receiver<Status>,
+}
 
 impl Sent {
     /// Waits until all of the message has reached the recipient's gateway, which keeps it for the
     /// recipient.
     ///
     /// # Errors
-    /// If it was given up, or the client ended before.
+    /// If it was given up, or the client ended before; why.
     pub async fn arrived(self) -> Result<(), GivenUp> {
-        match self.0.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(GivenUp),
+        match self.arrived.await {
+            Ok(arrived) => arrived,
+            Err(_) => match &*self.status.borrow() {
+                Status::Ended(why) => Err(GivenUp::Ended(why.clone())),
+                _ => Err(GivenUp::Ended(None)),
+            },
         }
     }
 }
@@ -199,7 +214,7 @@ impl Sender {
         let (taken, arrived) = (Some(taken), Some(arrived));
         self.command(Command::Send { outgoing, lane, taken, arrived }).await?;
         answer.await.map_err(|_| Disconnected)??;
-        Ok(Sent(sent))
+        Ok(Sent { arrived: sent, status: self.status.clone() })
     }
 
     /// Keeps `recipient` supplied with so many reply SURBs under a name that [`Outgoing::Named`]

@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::super::core;
 use super::super::dial::Connection;
-use super::Status;
 use super::account::Account;
 use super::alarm::Alarm;
 use super::driver::{Driver, End};
@@ -123,7 +122,11 @@ impl Session<'_> {
     /// Sends what is due, for as long as there is room.
     fn depart(&mut self) {
         while let Ok(permit) = self.unsent.try_reserve() {
+            #[cfg(test)]
+            let due = self.driver.core.deadline();
             let Some(packet) = self.driver.core.depart(MonotonicClock.now()) else { break };
+            #[cfg(test)]
+            self.driver.schedule.lock().expect("nobody panics with it").push(due);
             permit.send(self.seal.packet(&packet));
         }
         self.driver.note_events();
@@ -145,11 +148,9 @@ impl Session<'_> {
             }
             Some(Ok(Message::Text(text))) => {
                 if let Ok(response) = ServerResponse::parse(text.as_str()) {
-                    self.account.note(&response);
+                    self.account.note(&response, Instant::now());
                     self.account.claim_if_low(&self.unsent);
-                    let spent = self.account.is_spent;
-                    let status = if spent { Status::OutOfBandwidth } else { Status::Connected };
-                    self.driver.tell(status);
+                    self.driver.tell(self.account.status(Instant::now()));
                 }
             }
             Some(Ok(Message::Close(_))) | None => return Err(tungstenite::Error::ConnectionClosed),

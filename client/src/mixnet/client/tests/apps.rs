@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use phix_proto::message::ClientKeys;
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Scene, pattern, run, within};
+use super::{Client, Duration, Length, Outgoing, Scene, Settings, pattern, run, within};
 use crate::mixnet::apps::Server;
+use crate::mixnet::client::driver::Command;
+use crate::mixnet::core::os_rng;
+use crate::mixnet::{Sender, testing};
 
 struct Application(WebSocketStream<TcpStream>);
 
@@ -132,6 +137,69 @@ fn messages_wait_for_an_application_and_there_is_room_for_one() {
         within(one.0.close(None)).await.unwrap();
         drop(one);
         while Application::connect_from(here, None).await.is_err() {}
+    });
+}
+
+/// A client whose queue one message fills for good, and a server before it.
+async fn full(scene: &Scene) -> (SocketAddr, Sender) {
+    let settings =
+        Settings { queue: 1, ack_wait_extra: Length::millis(600_000), ..scene.settings() };
+    let client = within(Client::builder().settings(settings).connect()).await.unwrap();
+    let nobody = ClientKeys::generate(&mut os_rng()).recipient(testing::gateway()).unwrap();
+    scene.gateway.lose_one_in(1);
+    let lost = within(client.send(nobody, "lost")).await.unwrap();
+    while within(client.sender().counters()).await.unwrap().sent_fragments == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(lost);
+    scene.gateway.lose_one_in(u64::MAX);
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listen = server.local_addr().unwrap();
+    let (sender, receiver) = client.split();
+    tokio::spawn(server.run(sender.clone(), receiver));
+    (listen, sender)
+}
+
+/// Waits until so many commands more than now can wait for the client.
+async fn commands_wait(sender: &Sender, capacity: usize) {
+    let arrives = async {
+        while sender.commands.capacity() != capacity {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(arrives).await;
+}
+
+#[test]
+fn a_message_is_kept_that_comes_while_an_application_waits_and_breaks_off() {
+    run(async {
+        let scene = Scene::new().await;
+        let (here, sender) = full(&scene).await;
+        let (own, all) = (*sender.address(), sender.commands.max_capacity());
+        // A message for which there is no room: what is asked after it waits.
+        let outgoing = Outgoing::Message { recipient: own, data: vec![1], reply_surbs: 0 };
+        let command = Command::Send { outgoing, lane: None, taken: None, arrived: None };
+        sender.commands.send(command).await.unwrap();
+        commands_wait(&sender, all).await;
+        let mut one = Application::connect(here).await;
+        one.say(json!({"type": "send", "message": "waits", "recipient": own.to_string()})).await;
+        commands_wait(&sender, all - 1).await;
+        // It breaks off without a word.
+        set_socket_linger(one.0.get_ref(), Some(Duration::ZERO)).unwrap();
+        drop(one);
+        let other = scene.client().await;
+        let sent = within(other.send(own, "not lost")).await.unwrap();
+        within(sent.arrived()).await.unwrap();
+        let next = async {
+            loop {
+                match Application::connect_from(here, None).await {
+                    Ok(next) => return next,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let mut next = within(next).await;
+        assert_eq!(next.heard_binary().await, b"\x01\x00\0\0\0\0\0\0\0\x08not lost");
     });
 }
 

@@ -39,6 +39,8 @@ struct State {
     /// Of so many packets one is lost, cover not counted, which goes back to where it came from.
     lose_one_in: Option<u64>,
     packets: u64,
+    /// What packets are refused with, and requests for bandwidth.
+    refusal: Option<ServerResponse>,
 }
 
 /// The gateway; it ends with its handle.
@@ -80,6 +82,10 @@ impl Gateway {
 
     pub(super) fn lose_one_in(&self, count: u64) {
         self.state.lock().unwrap().lose_one_in = Some(count);
+    }
+
+    pub(super) fn refuse(&self, with: ServerResponse) {
+        self.state.lock().unwrap().refusal = Some(with);
     }
 
     pub(super) fn forget_everybody(&self) {
@@ -183,6 +189,10 @@ impl Gateway {
                         let mut bytes = Vec::from(bytes);
                         self.note(client, bytes.len());
                         let forward = binary::Forward::open(&key, &mut bytes).unwrap();
+                        if let Some(refusal) = self.refusal() {
+                            say(&mut socket, refusal).await?;
+                            continue;
+                        }
                         self.carry(Some(client), forward.next_hop, forward.packet.to_vec());
                         let (remaining_bandwidth, upgrade_mode) = (FREE, false);
                         let sent = ServerResponse::Send { remaining_bandwidth, upgrade_mode };
@@ -193,12 +203,17 @@ impl Gateway {
                         assert_eq!(request, ClientRequest::ClaimFreeTestnetBandwidth);
                         let (available_total, upgrade_mode) = (FREE, false);
                         let given = ServerResponse::Bandwidth { available_total, upgrade_mode };
-                        say(&mut socket, given).await?;
+                        let refused = self.refusal().map(|_| ServerResponse::error("none free"));
+                        say(&mut socket, refused.unwrap_or(given)).await?;
                     }
                     _ => {}
                 },
             }
         }
+    }
+
+    fn refusal(&self) -> Option<ServerResponse> {
+        self.state.lock().unwrap().refusal.clone()
     }
 
     fn note(&self, client: [u8; 32], len: usize) {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use phix_proto::gateway::{ServerResponse, TypedError};
 use tempfile::TempDir;
 
-use super::{Builder, Client, ConnectError, LinkError, SendError, Status};
+use super::{Builder, Client, ConnectError, GivenUp, LinkError, SendError, Status};
 use crate::mixnet::core::{MESSAGE_MAX, Outgoing, Unsendable};
 use crate::mixnet::settings::{Length, Settings};
 use crate::mixnet::testing;
@@ -224,5 +225,46 @@ fn what_cannot_be_sent_or_reached_is_said() {
         let dir = Path::new("/nonexistent/client");
         let error = within(Client::builder().dir(dir).connect()).await.unwrap_err();
         assert!(error.to_string().contains("phix-client init"), "{error}");
+    });
+}
+
+/// What becomes of a message while the gateway answers packets like this, and how the client fares.
+async fn refused_with(refusal: ServerResponse) -> (GivenUp, Status) {
+    let scene = Scene::new().await;
+    let once = Settings {
+        retransmissions: Some(0),
+        ack_wait_extra: Length::millis(200),
+        ..scene.settings()
+    };
+    let alice = within(Client::builder().settings(once).connect()).await.unwrap();
+    scene.gateway.refuse(refusal);
+    let sent = within(alice.send(*alice.address(), "x")).await.unwrap();
+    let why = within(sent.arrived()).await.unwrap_err();
+    (why, alice.sender().status())
+}
+
+#[test]
+fn who_sends_is_told_why_the_gateway_does_not() {
+    run(async {
+        let why = "10.0.0.1:1789 is a private address";
+        let (given_up, status) = refused_with(ServerResponse::error(why)).await;
+        assert_eq!(given_up, GivenUp::Refused(why.into()));
+        assert_eq!(status, Status::Refused(why.into()));
+        assert!(given_up.to_string().ends_with(&format!("and said: {why}")), "{given_up}");
+        let error = TypedError::OutOfBandwidth { required: 2413, available: 0 };
+        let (given_up, status) = refused_with(ServerResponse::TypedError { error }).await;
+        assert_eq!((given_up, status), (GivenUp::OutOfBandwidth, Status::OutOfBandwidth));
+    });
+}
+
+#[test]
+fn who_sends_is_told_that_the_client_has_ended() {
+    run(async {
+        let scene = Scene::new().await;
+        scene.gateway.lose_one_in(1);
+        let alice = scene.client().await;
+        let sent = within(alice.send(*alice.address(), "x")).await.unwrap();
+        within(alice.disconnect()).await.unwrap();
+        assert_eq!(within(sent.arrived()).await, Err(GivenUp::Ended(None)));
     });
 }
