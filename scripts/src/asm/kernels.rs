@@ -36,7 +36,7 @@ const OUTPUT: &str = "arrays on the stack";
 pub(super) const KERNELS: &[Kernel] = &[
     kernel("x25519::avx2::multiply", 210, 225, FEW),
     kernel("x25519::avx512::ladders", 500, 455, TWO_LADDERS),
-    kernel("x25519::avx512::combs", 240, 425, POINTS),
+    kernel("x25519::avx512::combs", 255, 445, POINTS),
     kernel("x25519::avx512::columns", 55, 185, POINTS),
     kernel("kdf::avx2::compress", 34, 47, FEW),
     kernel("kdf::avx2::compress_fixed", 0, 0, ""),

@@ -312,6 +312,42 @@ fn multiples_of_vector_tiers() {
     }
 }
 
+/// The first row of a full vector and one lane more, all of them the same.
+fn in_full_vectors(
+    kernel: impl Fn(&[[u8; 32]], &[[u8; 32]], &mut [[u8; 32]]),
+    scalars: &[[u8; 32]],
+    points: &[[u8; 32]],
+    out: &mut [[u8; 32]],
+) {
+    let mut all = [[0xee; 32]; 9];
+    kernel(&[scalars[0]; 9], &[points[0]; 9], &mut all);
+    assert_eq!(all, [all[0]; 9]);
+    out[0] = all[0];
+}
+
+/// A lone lane takes a short vector, so that the long ones need an iteration of their own.
+#[test]
+fn known_iteration_in_full_vectors() {
+    if let Some(avx2) = crypto::avx2() {
+        assert!(avx2.x25519_lanes <= 8);
+        let kernel: X25519 = |scalars, points, out| {
+            in_full_vectors(crypto::avx2().unwrap().x25519, scalars, points, out);
+        };
+        known_iteration(kernel, 1000);
+    }
+    if crypto::avx512().is_some() {
+        let ladders: X25519 = |scalars, points, out| {
+            in_full_vectors(crypto::avx512().unwrap().x25519, scalars, points, out);
+        };
+        known_iteration(ladders, 1000);
+        let combs: X25519 = |scalars, points, out| {
+            let tier = crypto::avx512().unwrap();
+            in_full_vectors(|s, p, o| by_multiples(&tier, s, p, o), scalars, points, out);
+        };
+        known_iteration(combs, 1000);
+    }
+}
+
 /// Rows that are not wanted cost nothing, and those that are come out right.
 #[test]
 fn multiples_of_some() {

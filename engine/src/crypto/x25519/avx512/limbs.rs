@@ -131,8 +131,8 @@ macro_rules! limbs {
 /// A fifth of what is done beside a product: one fifth after each pair of columns. `carry z x`
 /// makes a factor of x in z and spoils x; unlike the trait's `carry` it adds what leaves at the top
 /// before it cuts the lowest limb, which takes one temporary less and leaves limbs no larger. `turn
-/// s d x y` makes x + y in s and x - y in d, exchanged in the lanes of mask 4; the lowest limb comes
-/// with the highest, so that both can be carried beside the same product.
+/// s d x y` makes x + y in s and x - y in d, exchanged in the lanes of mask 4; the lowest limb
+/// comes with the highest, so that s and d can be carried beside the same product.
 macro_rules! task {
     (4 carry $z:ident $x:ident) => {
         concat!(
