@@ -177,7 +177,8 @@ impl Gateway {
         let (session, mut delivered) = mpsc::unbounded_channel();
         let key = {
             let mut state = self.state.lock().unwrap();
-            let member = state.members.get_mut(&client).unwrap();
+            // It may have been forgotten since it was told that it is in.
+            let member = state.members.get_mut(&client)?;
             member.session = Some(session);
             member.key.clone()
         };
