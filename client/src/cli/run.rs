@@ -1,6 +1,7 @@
 //! `phix-client run`: a client for other programs.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -59,8 +60,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Refusal> {
     })
 }
 
+/// A refusal that comes sooner after one that was said is not said: a gateway may have other words
+/// for each packet.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+
 /// Says how the client fares whenever that changes, until it has ended.
 pub(super) async fn watch(sender: &mut Sender) {
+    let mut refusal_said: Option<Instant> = None;
     while let Some(status) = sender.status_changed().await {
         match status {
             Status::Connected => note("connected to the gateway"),
@@ -69,7 +75,9 @@ pub(super) async fn watch(sender: &mut Sender) {
                 "the gateway takes no more packets: this client's bandwidth is used up, and the \
                  gateway gives none for nothing",
             ),
+            Status::Refused(_) if refusal_said.is_some_and(|at| at.elapsed() < REFUSALS_EVERY) => {}
             Status::Refused(why) => {
+                refusal_said = Some(Instant::now());
                 note(format_args!("the gateway refused packets and said: {why}"));
             }
             Status::Ended(why) => {
