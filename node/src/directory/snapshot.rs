@@ -56,8 +56,12 @@ struct List {
 
 impl List {
     fn new(all: Listing, size: usize) -> Self {
-        let first = [Format::Json, Format::Bincode].map(|format| Self::cut(&all, 0, size, format));
-        Self { all, size, first }
+        let json = Self::cut(&all, 0, size, Format::Json);
+        let bincode = match all.form(Format::Bincode) {
+            Format::Json => json.clone(),
+            form @ Format::Bincode => Self::cut(&all, 0, size, form),
+        };
+        Self { all, size, first: [json, bincode] }
     }
 
     fn page(&self, page: u32, size: Option<usize>, format: Format) -> Answer {

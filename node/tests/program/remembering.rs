@@ -66,14 +66,18 @@ fn remembers(journal: &Path, count: usize) -> Duration {
     start.elapsed()
 }
 
+/// A node that runs, and where its packets come out.
+fn start(node: Node) -> ([(Node, Running); 1], End) {
+    let running = Running::start(&mut node.phix("run", &[]));
+    ([(node, running)], End::start())
+}
+
 #[test]
 fn a_killed_node_remembers_what_had_come_to_its_disk() {
     let node = Node::new();
     // More than are taken in before a sender has to wait.
     node.set("capacity", "4096");
-    let end = End::start();
-    let running = Running::start(&mut node.phix("run", &[]));
-    let mut nodes = [(node, running)];
+    let (mut nodes, end) = start(node);
     let mut expected = 0;
     for round in 0..2 {
         let before = marks(&journal(&nodes[0].0));
@@ -110,10 +114,7 @@ fn a_killed_node_remembers_what_had_come_to_its_disk() {
 /// Of many times the least says what the node does; the others, how busy the machine is.
 #[test]
 fn what_has_passed_is_on_the_disk_within_a_second() {
-    let node = Node::new();
-    let end = End::start();
-    let running = Running::start(&mut node.phix("run", &[]));
-    let nodes = [(node, running)];
+    let (nodes, end) = start(Node::new());
     let (start, mut passed) = (Instant::now(), 0);
     loop {
         passed += load(&nodes, &end, 1).len();
@@ -126,10 +127,7 @@ fn what_has_passed_is_on_the_disk_within_a_second() {
 
 #[test]
 fn a_node_that_ended_well_forgets_nothing() {
-    let node = Node::new();
-    let end = End::start();
-    let running = Running::start(&mut node.phix("run", &[]));
-    let nodes = [(node, running)];
+    let (nodes, end) = start(Node::new());
     let arrived = load(&nodes, &end, 10);
     let [(node, running)] = nodes;
     running.stop(Signal::TERM);

@@ -173,9 +173,7 @@ impl Builder {
         };
         Ok(Client { sender, receiver: Receiver(delivered) })
     }
-}
 
-impl Builder {
     /// The client's directory, if it has one, and what it is to go by.
     fn place(self) -> Result<(Option<Store>, Settings), ConnectError> {
         let (store, settings) = match &self.dir {
