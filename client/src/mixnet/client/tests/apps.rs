@@ -148,9 +148,12 @@ async fn full(scene: &Scene) -> (SocketAddr, Sender) {
     let nobody = ClientKeys::generate(&mut os_rng()).recipient(testing::gateway()).unwrap();
     scene.gateway.lose_one_in(1);
     let lost = within(client.send(nobody, "lost")).await.unwrap();
-    while within(client.sender().counters()).await.unwrap().sent_fragments == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_lost = async {
+        while scene.gateway.packets() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(is_lost).await;
     drop(lost);
     scene.gateway.lose_one_in(u64::MAX);
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

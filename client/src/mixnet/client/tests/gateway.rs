@@ -84,6 +84,11 @@ impl Gateway {
         self.state.lock().unwrap().lose_one_in = Some(count);
     }
 
+    /// How many packets have come that were no cover, the lost ones among them.
+    pub(super) fn packets(&self) -> u64 {
+        self.state.lock().unwrap().packets
+    }
+
     pub(super) fn refuse(&self, with: ServerResponse) {
         self.state.lock().unwrap().refusal = Some(with);
     }
